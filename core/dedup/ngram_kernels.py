@@ -1,0 +1,346 @@
+"""Compiled passes from the bytes of a text column to hashes of its n-grams. Import inside functions: numba is heavy.
+
+All in one file, because numba's cache sees a change only in the file of the function that it compiled.
+The tokens are the words that `re.findall(r"\\w+", text.lower())` gives; none of them becomes a Python object:
+
+- a character's value is a random 64-bit number with the highest bit set, or 0 if it is not part of a word;
+- the hash of a word is the sum of its characters' values times powers of 9;
+- the hash of an n-gram is the sum of its tokens' hashes times powers of `BASE`, rolled on and then mixed.
+
+The text is one buffer: `data` uint8[bytes], `offsets` int64[rows + 1] into it. `letters` uint64[128] has the value
+of each ASCII character, `folded` uint32[0x110000] each code point lower-cased, 0 if it is not part of a word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Bytes = NDArray[np.uint8]
+Offsets = NDArray[np.int64]
+Hashes = NDArray[np.uint64]
+Numbers = NDArray[np.uint32]
+
+ZERO, ONE, NINE, HALF = np.uint64(0), np.uint64(1), np.uint64(9), np.uint64(32)
+HIGHEST = np.uint64(1 << 63)
+BASE = np.uint64(0x9E3779B97F4A7C15)
+MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
+SPACE = np.uint64(32)
+EMPTY = ZERO  # the band keys of a document without n-grams
+UNROLLED = 4  # n-grams that `_minima` takes at a time
+
+
+def compiled(function: Function) -> Function:
+    """Compiles at the first call, without the GIL, and keeps the machine code beside the module if it can."""
+    try:
+        return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    except RuntimeError:  # no directory to be written, neither here nor in the user's home
+        return cast(Function, numba.njit(nogil=True, error_model="numpy")(function))
+
+
+@compiled
+def mix(value: np.uint64) -> np.uint64:
+    """Lets every bit act on all others; one to one, and 0 stays 0."""
+    value = (value ^ (value >> HALF)) * MULTIPLIER
+    value = (value ^ (value >> HALF)) * MULTIPLIER
+    return value ^ (value >> HALF)
+
+
+@compiled
+def _is_ascii(text: Bytes) -> bool:
+    seen = np.uint8(0)
+    for byte in text:
+        seen |= byte
+    return seen < 128
+
+
+@compiled
+def depends_on_context(data: Bytes, offsets: Offsets) -> NDArray[np.bool_]:
+    """bool[rows]: the document has the one letter whose lower case depends on its neighbours (capital sigma)
+    or the one whose lower case is two characters (capital I with a dot).
+    """
+    rows = len(offsets) - 1
+    found = np.zeros(rows, np.bool_)
+    for row in range(rows):
+        text = data[offsets[row] : offsets[row + 1]]
+        if not _is_ascii(text):
+            for i in range(len(text) - 1):
+                sigma = (text[i] == 0xCE) & (text[i + 1] == 0xA3)
+                found[row] |= sigma | ((text[i] == 0xC4) & (text[i + 1] == 0xB0))
+    return found
+
+
+@compiled
+def _letter(text: Bytes, i: int, letters: Hashes, folded: Numbers) -> tuple[np.uint64, int]:
+    """The value of the character whose first byte is at i, and where the next one starts."""
+    first = np.int64(text[i])
+    if first < 0x80:
+        return letters[first], i + 1
+    if first < 0xE0:
+        end, code = i + 2, first & 0x1F
+    elif first < 0xF0:
+        end, code = i + 3, first & 0x0F
+    else:
+        end, code = i + 4, first & 0x07
+    end = min(end, len(text))
+    for k in range(i + 1, end):
+        code = (code << 6) | (np.int64(text[k]) & 0x3F)
+    code = np.int64(folded[min(code, 0x10FFFF)])
+    return (mix(np.uint64(code)) | HIGHEST if code else ZERO), end
+
+
+@compiled
+def _ascii_words(text: Bytes, letters: Hashes, out: Hashes) -> int:
+    # Without a branch: words are so short that the processor would guess wrong at most of their ends.
+    count = word = before = ZERO
+    for byte in text:
+        letter = letters[byte]
+        inside = np.uint64(np.int64(letter) >> 63)  # all ones or all zeros
+        out[count] = word
+        count += before & ~inside & ONE
+        word = (word * NINE + letter) & inside
+        before = inside
+    out[count] = word
+    return np.int64(count + (before & ONE))
+
+
+@compiled
+def _words(text: Bytes, letters: Hashes, folded: Numbers, out: Hashes) -> int:
+    count = word = before = ZERO
+    i = 0
+    while i < len(text):
+        letter, i = _letter(text, i, letters, folded)
+        inside = np.uint64(np.int64(letter) >> 63)
+        out[count] = word
+        count += before & ~inside & ONE
+        word = (word * NINE + letter) & inside
+        before = inside
+    out[count] = word
+    return np.int64(count + (before & ONE))
+
+
+@compiled
+def _characters(text: Bytes, letters: Hashes, folded: Numbers, out: Hashes) -> int:
+    count = 0
+    gap = False
+    i = 0
+    while i < len(text):
+        letter, i = _letter(text, i, letters, folded)
+        if letter == ZERO:
+            gap = count > 0
+            continue
+        if gap:
+            out[count] = mix(SPACE)
+            count += 1
+            gap = False
+        out[count] = letter
+        count += 1
+    return count
+
+
+@compiled
+def _tokens(text: Bytes, words: bool, letters: Hashes, folded: Numbers, out: Hashes) -> int:
+    if not words:
+        return _characters(text, letters, folded, out)
+    if _is_ascii(text):
+        return _ascii_words(text, letters, out)
+    return _words(text, letters, folded, out)
+
+
+@compiled
+def _roll(tokens: Hashes, n: int, out: Hashes) -> int:
+    """Writes the hash of every n-gram in order and tells how many there are; `out` may be `tokens`."""
+    count = len(tokens) - n + 1
+    if count < 1:
+        return 0
+    power = ONE
+    gram = ZERO
+    for i in range(n - 1):
+        power *= BASE
+        gram = gram * BASE + tokens[i]
+    for i in range(count):
+        oldest = tokens[i]
+        gram = gram * BASE + tokens[i + n - 1]
+        out[i] = mix(gram)
+        gram -= oldest * power
+    return count
+
+
+@compiled
+def _ngrams(text: Bytes, n: int, words: bool, letters: Hashes, folded: Numbers, out: Hashes) -> int:
+    """The n-grams of a document in order; the whole of it where it has fewer than n tokens."""
+    count = _tokens(text, words, letters, folded, out)
+    return _roll(out[:count], min(n, max(count, 1)), out)
+
+
+@compiled
+def _scratch(offsets: Offsets, words: bool) -> Hashes:
+    """Room for the tokens of the longest document: words have a byte between them."""
+    longest = 0
+    for row in range(len(offsets) - 1):
+        longest = max(longest, offsets[row + 1] - offsets[row])
+    return np.empty((longest // 2 if words else longest) + 2 + UNROLLED, np.uint64)
+
+
+@compiled
+def ngrams(
+    data: Bytes, offsets: Offsets, n: int, words: bool, unique: bool, letters: Hashes, folded: Numbers
+) -> tuple[Offsets, Hashes]:
+    """Offsets int64[rows + 1] and hashes: all n-grams in order, or if `unique` the set of them, ascending."""
+    rows = len(offsets) - 1
+    ends = np.zeros(rows + 1, np.int64)
+    grams = _scratch(offsets, words)
+    buckets = np.empty(0, np.int64)
+    out = np.empty(1024, np.uint64)
+    for row in range(rows):
+        count = _ngrams(data[offsets[row] : offsets[row + 1]], n, words, letters, folded, grams)
+        start = ends[row]
+        if start + count > len(out):
+            grown = np.empty(max(start + count, 2 * len(out)), np.uint64)
+            grown[:start] = out[:start]
+            out = grown
+        if unique:
+            if len(buckets) < 2 * count:
+                buckets = np.empty(4 * count, np.int64)
+            count = _sort_unique(grams[:count], out[start : start + count], buckets)
+        else:
+            out[start : start + count] = grams[:count]
+        ends[row + 1] = start + count
+    return ends, out[: ends[rows]].copy()
+
+
+@compiled
+def _sort_unique(values: Hashes, out: Hashes, buckets: Offsets) -> int:
+    """Writes the values in ascending order, each once, and tells how many there are; linear time.
+
+    The leading bits of a mixed hash are spread evenly, so with as many buckets as values most hold one or two.
+    """
+    bits = 1
+    while (1 << bits) < len(values):
+        bits += 1
+    shift = np.uint64(64 - bits)
+    buckets = buckets[: 1 << bits] if len(values) else buckets[:0]
+    buckets[:] = 0
+    for value in values:
+        buckets[value >> shift] += 1
+    start = 0
+    for bucket in range(len(buckets)):
+        start, buckets[bucket] = start + buckets[bucket], start
+    for value in values:
+        out[buckets[value >> shift]] = value
+        buckets[value >> shift] += 1  # in the end where the next bucket starts
+    start = count = 0
+    for stop in buckets:
+        if stop - start > 32:  # one n-gram many times over
+            out[start:stop] = np.sort(out[start:stop])
+        else:
+            for i in range(start + 1, stop):
+                value = out[i]
+                while i > start and out[i - 1] > value:
+                    out[i] = out[i - 1]
+                    i -= 1
+                out[i] = value
+        for i in range(start, stop):
+            if count == 0 or out[i] != out[count - 1]:
+                out[count] = out[i]
+                count += 1
+        start = stop
+    return count
+
+
+@compiled
+def _minima(grams: Hashes, count: int, multipliers: Numbers, addends: Numbers, out: Numbers) -> None:
+    """For each permutation, x -> a x + b modulo 2**32, the smallest image of any n-gram."""
+    out[:] = np.uint32(0xFFFFFFFF)
+    for i in range(count, count + UNROLLED - 1):
+        grams[i] = grams[count - 1]  # a repeat changes no minimum
+    for i in range(0, count, UNROLLED):
+        w = np.uint32(grams[i] >> HALF)
+        x = np.uint32(grams[i + 1] >> HALF)
+        y = np.uint32(grams[i + 2] >> HALF)
+        z = np.uint32(grams[i + 3] >> HALF)
+        for p in range(len(out)):
+            a, b = multipliers[p], addends[p]
+            lower = min(np.uint32(a * w + b), np.uint32(a * x + b))
+            lowest = min(lower, min(np.uint32(a * y + b), np.uint32(a * z + b)))
+            out[p] = min(out[p], lowest)
+
+
+@compiled
+def band_keys(
+    data: Bytes,
+    offsets: Offsets,
+    n: int,
+    words: bool,
+    multipliers: Numbers,
+    addends: Numbers,
+    bands: int,
+    rows_per_band: int,
+    letters: Hashes,
+    folded: Numbers,
+) -> Hashes:
+    """One hash for each band of the MinHash signature, uint64[rows, bands]."""
+    rows = len(offsets) - 1
+    grams = _scratch(offsets, words)
+    minima = np.empty(len(multipliers), np.uint32)
+    keys = np.empty((rows, bands), np.uint64)
+    for row in range(rows):
+        count = _ngrams(data[offsets[row] : offsets[row + 1]], n, words, letters, folded, grams)
+        if count == 0:
+            keys[row] = EMPTY
+            continue
+        _minima(grams, count, multipliers, addends, minima)
+        for band in range(bands):
+            key = np.uint64(band + 1)
+            for i in range(rows_per_band):
+                key = key * BASE + np.uint64(minima[band * rows_per_band + i])
+            keys[row, band] = max(mix(key), ONE)
+    return keys
+
+
+@compiled
+def first_hits(
+    data: Bytes,
+    offsets: Offsets,
+    begins: Offsets,
+    lengths: Offsets,
+    known: Hashes,
+    bits: Bytes,
+    letters: Hashes,
+    folded: Numbers,
+) -> tuple[Offsets, Offsets]:
+    """For each document the first place, from the word `begins` on, of a sequence of words that is known by its hash.
+
+    lengths: of the known sequences, in words, the longest first; known: uint64, ascending;
+    bits: a power of two of them, set where a known hash leads; returns the word's number, or -1, and the index into
+    `known`, both int64[rows].
+    """
+    rows = len(offsets) - 1
+    places = np.full(rows, -1, np.int64)
+    entries = np.full(rows, -1, np.int64)
+    tokens = _scratch(offsets, True)
+    grams = np.empty_like(tokens)
+    shift = np.uint64(64)
+    size = 1
+    while size < 8 * len(bits):
+        size *= 2
+        shift -= ONE
+    for row in range(rows):
+        count = _tokens(data[offsets[row] : offsets[row + 1]], True, letters, folded, tokens)
+        for n in lengths:
+            found = _roll(tokens[begins[row] : count], n, grams)
+            for i in range(found):
+                bit = grams[i] >> shift
+                if not bits[bit >> np.uint64(3)] >> (bit & np.uint64(7)) & ONE:
+                    continue
+                entry = np.searchsorted(known, grams[i])
+                if entry < len(known) and known[entry] == grams[i]:
+                    places[row], entries[row] = begins[row] + i, entry
+                    count = min(count, places[row] + n - 1)
+                    break
+    return places, entries

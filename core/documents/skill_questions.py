@@ -1,0 +1,239 @@
+"""The questions behind the skills set: eight small skills, each asked in several wordings.
+
+A question is one (wording, item) combination, so that a held-out question asks in other words what the training
+set teaches. Seven skills are about facts, of which all questions are listed; those of `position` are drawn, there
+are millions.
+
+The wordings keep what curation should do with a row known (tests/documents/test_skills.py holds them to it): they
+have 8 or 9 words with the item and the answer where two questions of one wording share less than half of their
+word 5-grams, and decontamination looks for so short a question as one whole sequence of words.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question with its right answer and the wrong ones that are offered beside it."""
+
+    skill: str
+    text: str
+    answer: str
+    distractors: tuple[str, ...]
+
+
+OPPOSITES = (
+    "hot cold, big small, fast slow, up down, left right, open closed, old young, dark light, wet dry, hard soft, "
+    "early late, happy sad, rich poor, strong weak, full empty, high low, near far, clean dirty, true false, "
+    "good bad, day night, buy sell, push pull, win lose"
+)
+CATEGORIES = {
+    "animal": "dog cat horse cow sheep lion tiger bear wolf rabbit",
+    "colour": "red blue green yellow black white purple brown pink grey",
+    "fruit": "apple banana pear grape cherry lemon mango peach plum melon",
+    "vehicle": "car bus truck train bicycle boat ship plane tractor van",
+    "tool": "hammer saw drill wrench shovel rake axe chisel ladder spade",
+    "garment": "shirt coat hat sock shoe scarf glove dress jacket skirt",
+}
+YOUNG = (
+    "dog puppy, cat kitten, cow calf, horse foal, sheep lamb, pig piglet, goat kid, hen chick, duck duckling, "
+    "goose gosling, lion cub, deer fawn, frog tadpole, kangaroo joey, swan cygnet, eagle eaglet, owl owlet, "
+    "seal pup, butterfly caterpillar, hare leveret"
+)
+CAPITALS = (
+    "France Paris, Italy Rome, Spain Madrid, Germany Berlin, England London, Japan Tokyo, China Beijing, "
+    "Russia Moscow, Egypt Cairo, Greece Athens, Portugal Lisbon, Austria Vienna, Poland Warsaw, Norway Oslo, "
+    "Sweden Stockholm, Ireland Dublin, Hungary Budapest, Cuba Havana, Peru Lima, Canada Ottawa, Kenya Nairobi, "
+    "Turkey Ankara, Belgium Brussels, Denmark Copenhagen"
+)
+DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
+MONTHS = "January February March April May June July August September October November December"
+NUMBERS = (
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+WORDS = " ".join(CATEGORIES.values()).split()
+
+WORDINGS: dict[str, tuple[str, ...]] = {
+    "opposite": (
+        'What is the opposite of the word "{}"?',
+        'Which word means the opposite of "{}" in English?',
+        'Tell me a word that is opposite to "{}".',
+        'Please name the opposite of the word "{}".',
+        'Not "{}", but the very opposite: which word?',
+        'Can you say what the opposite of "{}" is?',
+        'I need the opposite of "{}", what is it?',
+        'The opposite of "{}" is which word, please?',
+    ),
+    "category": (
+        'What kind of thing is called "{}" in English?',
+        'To which group does the word "{}" belong?',
+        'Please name the group that "{}" belongs to.',
+        'In one word, what is meant by "{}"?',
+        'What sort of thing does "{}" stand for?',
+        'Tell me what kind of thing "{}" is.',
+        'When I say "{}", what sort is that?',
+        'Which category would you put the word "{}" in?',
+    ),
+    "young": (
+        "What is the young of the {} called?",
+        "What do people call a young {} today?",
+        "What is a baby {} called in English?",
+        "Tell me the name of a newborn {}.",
+        "Which word means the child of the {}?",
+        "Which word do we use for a little {}?",
+        "A very young {} has which special name?",
+        "The {} was born today: what is it?",
+    ),
+    "capital": (
+        "What is the capital of {}, do you know?",
+        "Which city is the capital of {}, please?",
+        "Name the city that is capital of {}.",
+        "The government of {} sits in which city?",
+        "If I go to {}, what is the capital?",
+        "Tell me the name of the capital of {}.",
+        "For {}, which city is the capital today?",
+        "On a map of {}, find the capital city.",
+    ),
+    "day_after": (
+        "Which day of the week comes after {}?",
+        "Today is {}, so what day is tomorrow?",
+        "What day follows {} in a normal week?",
+        "Tell me the day that follows after {}.",
+        "After {} is over, which day begins then?",
+        "The day that comes right after {} is?",
+    ),
+    "day_before": (
+        "Which day of the week comes before {}?",
+        "Today is {}, so what day was yesterday?",
+        "What day precedes {} in a normal week?",
+        "Tell me the day that goes before {}.",
+        "Before {} can begin, which day must end?",
+        "The day that comes right before {} is?",
+    ),
+    "month_after": (
+        "Which month of the year comes after {}?",
+        "This month is {}, so what comes next?",
+        "What month follows {} in a normal year?",
+        "Tell me the month that follows after {}.",
+        "After {} is over, which month begins then?",
+        "The month that comes right after {} is?",
+    ),
+    "month_before": (
+        "Which month of the year comes before {}?",
+        "This month is {}, so what came before?",
+        "What month precedes {} in a normal year?",
+        "Tell me the month that goes before {}.",
+        "Before {} can begin, which month must end?",
+        "The month that comes right before {} is?",
+    ),
+    "number_after": (
+        "Which number comes right after {} in counting?",
+        "What do you get if {} grows by one?",
+        "I count up: {}, and what comes next?",
+        "Add one to {} and tell the result.",
+        "Which number is one more than {}, please?",
+        "The next whole number after {} is which?",
+    ),
+    "number_before": (
+        "Which number comes right before {} in counting?",
+        "What do you get if {} shrinks by one?",
+        "I count down: {}, and what comes next?",
+        "Take one from {} and tell the result.",
+        "Which number is one less than {}, please?",
+        "The last whole number before {} is which?",
+    ),
+    "larger": (
+        "Which number is larger, {} or {}, please?",
+        "Tell me the larger of {} and {} now.",
+        "Of {} and {}, which number is larger?",
+        "If you compare {} and {}, which is larger?",
+    ),
+    "smaller": (
+        "Which number is smaller, {} or {}, please?",
+        "Tell me the smaller of {} and {} now.",
+        "Of {} and {}, which number is smaller?",
+        "If you compare {} and {}, which is smaller?",
+    ),
+    "first": (
+        'Which word is first in "{}", "{}", "{}"?',
+        'Name the first of the words "{}", "{}", "{}".',
+        'In the list "{}", "{}", "{}", which is first?',
+        'Of "{}", "{}", "{}", which one stands first?',
+    ),
+    "last": (
+        'Which word is last in "{}", "{}", "{}"?',
+        'Name the last of the words "{}", "{}", "{}".',
+        'In the list "{}", "{}", "{}", which is last?',
+        'Of "{}", "{}", "{}", which one stands last?',
+    ),
+}
+
+Fact = tuple[str, str]  # item, answer
+
+
+def facts(rng: random.Random) -> dict[str, list[Question]]:
+    """All questions of the fact skills, by skill. `rng` draws the wrong answers that are offered."""
+    opposites = _pairs(OPPOSITES)
+    categories = [(item, name) for name, items in CATEGORIES.items() for item in items.split()]
+    days, months, numbers = DAYS.split(), MONTHS.split(), NUMBERS.split()
+    return {
+        "opposite": _ask(rng, "opposite", {"opposite": opposites + [(b, a) for a, b in opposites]}),
+        "category": _ask(rng, "category", {"category": categories}),
+        "young": _ask(rng, "young", {"young": _pairs(YOUNG)}),
+        "capital": _ask(rng, "capital", {"capital": _pairs(CAPITALS)}),
+        "calendar": [
+            *_ask(rng, "calendar", {"day_after": _next(days), "day_before": _next(days[::-1])}),
+            *_ask(rng, "calendar", {"month_after": _next(months), "month_before": _next(months[::-1])}),
+        ],
+        "counting": _ask(
+            rng,
+            "counting",
+            {"number_after": _next(numbers)[:-1], "number_before": _next(numbers[::-1])[:-1]},
+        ),
+        "comparison": _comparisons(numbers),
+    }
+
+
+def position(rng: random.Random) -> Question:
+    """Which of three words stands first, or last."""
+    kind = rng.choice(("first", "last"))
+    words = rng.sample(WORDS, 3)
+    answer = words[0] if kind == "first" else words[-1]
+    wrong = tuple(word for word in words if word != answer)
+    return Question("position", rng.choice(WORDINGS[kind]).format(*words), answer, wrong)
+
+
+def _ask(rng: random.Random, skill: str, asked: dict[str, list[Fact]]) -> list[Question]:
+    """Each fact in each wording of its kind. Offered beside the answer: three answers of other facts."""
+    answers = sorted({answer for known in asked.values() for _, answer in known})
+    questions = []
+    for kind, known in asked.items():
+        for wording in WORDINGS[kind]:
+            for item, answer in known:
+                wrong = [other for other in answers if other not in (item, answer)]
+                questions.append(Question(skill, wording.format(item), answer, tuple(rng.sample(wrong, 3))))
+    return questions
+
+
+def _comparisons(numbers: list[str]) -> list[Question]:
+    return [
+        Question("comparison", wording.format(first, second), answer, (wrong,))
+        for kind, pick in (("larger", 1), ("smaller", 0))
+        for wording in WORDINGS[kind]
+        for i, first in enumerate(numbers)
+        for j, second in enumerate(numbers)
+        if i != j
+        for answer, wrong in [(numbers[sorted((i, j))[pick]], numbers[sorted((i, j))[1 - pick]])]
+    ]
+
+
+def _pairs(table: str) -> list[Fact]:
+    return [(first, second) for first, second in (entry.split() for entry in table.split(","))]
+
+
+def _next(names: list[str]) -> list[Fact]:
+    return list(zip(names, names[1:] + names[:1], strict=True))

@@ -1,0 +1,232 @@
+"""Where documents come from, and which column holds what: declared in the recipe, never guessed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from core.documents.skills import Skills
+from core.options import Options
+
+Format = Literal["json", "jsonl", "csv", "tsv", "parquet", "text"]
+Form = Literal["text", "messages", "instruction", "pair"]
+
+Column = Annotated[str, Field(min_length=1)]
+
+SUFFIXES: dict[str, Format] = {
+    "json": "json",
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+    "csv": "csv",
+    "tsv": "tsv",
+    "parquet": "parquet",
+    "txt": "text",
+    "md": "text",
+    "rst": "text",
+}
+
+
+def format_by_name(name: str) -> Format | None:
+    """The format that a file's suffix (before .gz or .zst) stands for; None for an unknown one."""
+    bare = name.lower().removesuffix(".gz").removesuffix(".zst")
+    return SUFFIXES.get(bare.rpartition(".")[2]) if "." in bare else None
+
+
+class Fields(Options):
+    """Which columns make a document, in exactly one of four forms.
+
+    `{text}`, `{messages}`, `{instruction, input (optional), output}` or `{prompt, chosen, rejected}`.
+    A name that is no column and has dots in it is a path into nested values: `instances.0.output`.
+    """
+
+    text: Column | None = Field(None, description="Column with the text of a document.")
+
+    messages: Column | None = Field(
+        None, description="Column with a dialogue: a list of {role, content} objects."
+    )
+    role: Column = Field("role", description="Key of a message that holds who speaks.")
+    content: Column = Field("content", description="Key of a message that holds what is said.")
+    roles: dict[str, Literal["system", "user", "assistant"]] | None = Field(
+        None,
+        description="Names of the roles in the data, as {name: role}, e.g. {human: user, gpt: assistant}. "
+        "Without it they must be system, user and assistant already.",
+    )
+
+    instruction: Column | None = Field(None, description="Column with what the user asks.")
+    input: Column | None = Field(
+        None,
+        description="Column with more of the user's turn, put below the instruction where it is not empty.",
+    )
+    output: Column | None = Field(None, description="Column with the assistant's answer.")
+
+    prompt: Column | None = Field(None, description="Column with the prompt of a preference pair.")
+    chosen: Column | None = Field(None, description="Column with the preferred completion.")
+    rejected: Column | None = Field(None, description="Column with the other completion.")
+
+    id: Column | None = Field(
+        None, description="Column with the document's id; without it the id is source:file number:row."
+    )
+    meta: list[Column] = Field([], description="Columns that are kept beside the document, as a JSON object.")
+
+    @property
+    def form(self) -> Form:
+        if self.text is not None:
+            return "text"
+        if self.messages is not None:
+            return "messages"
+        return "pair" if self.prompt is not None else "instruction"
+
+    @model_validator(mode="after")
+    def _exactly_one_form(self) -> Fields:
+        started = [
+            form
+            for form in (
+                ("text",),
+                ("messages",),
+                ("instruction", "output"),
+                ("prompt", "chosen", "rejected"),
+            )
+            if any(getattr(self, name) is not None for name in form)
+        ]
+        if len(started) != 1:
+            found = " and ".join("/".join(form) for form in started) or "none"
+            raise ValueError(
+                "fields need exactly one of text, messages, instruction/output and prompt/chosen/rejected; "
+                f"found {found}"
+            )
+        missing = [name for name in started[0] if getattr(self, name) is None]
+        if missing:
+            raise ValueError(f"fields with {'/'.join(started[0])} also need {' and '.join(missing)}")
+        if self.input is not None and self.instruction is None:
+            raise ValueError("fields.input goes with instruction and output")
+        if self.messages is None and _changed(self, {"role", "content", "roles"}):
+            raise ValueError("fields.role, content and roles go with messages")
+        return self
+
+
+class PythonLibrary(Options):
+    """The Python installation itself as a corpus: real prose and code that every machine has."""
+
+    kinds: list[Literal["topics", "docstrings", "source"]] = Field(
+        ["topics", "docstrings", "source"],
+        min_length=1,
+        description="topics: the language reference in pydoc; docstrings: those of a standard module, "
+        "as one document; source: a module's source file. Read as text: no module is imported.",
+    )
+    max_documents: int | None = Field(
+        None,
+        ge=1,
+        description="At most so many documents, spread evenly over the sorted list; the others are not read.",
+    )
+    max_characters: int | None = Field(
+        None,
+        ge=1,
+        description="A document with more characters is rejected as too_long (and stands in the ledger).",
+    )
+
+    @model_validator(mode="after")
+    def _each_kind_once(self) -> PythonLibrary:
+        if len(set(self.kinds)) != len(self.kinds):
+            raise ValueError(f"python_library.kinds names one more than once: {', '.join(self.kinds)}")
+        return self
+
+
+class Source(Options):
+    """Where documents come from: files, a Hugging Face dataset, the Python library or generated skills."""
+
+    files: Column | list[Column] | None = Field(
+        None,
+        description="Paths, patterns (*, **, ?) or fsspec URLs (s3://, gs://, https://...). "
+        "A relative path is looked for beside the recipe, then in the current directory.",
+    )
+    format: Format | None = Field(
+        None, description="Format of the files; without it, by the suffix of each name, before .gz or .zst."
+    )
+    records: Column | None = Field(
+        None, description="For JSON files: the key that holds the list of rows, e.g. examples."
+    )
+    columns: list[Column] | None = Field(
+        None,
+        min_length=1,
+        description="For CSV and TSV files without a header line: the names of the columns.",
+    )
+
+    dataset: Column | None = Field(
+        None, description="Hugging Face dataset: its name, or a local directory of one."
+    )
+    subset: Column | None = Field(None, description="Configuration of the dataset.")
+    split: Column = Field("train", description="Split of the dataset.")
+    revision: Column | None = Field(None, description="Commit, tag or branch of the dataset.")
+
+    python_library: PythonLibrary | None = Field(None, description="The Python installation's own texts.")
+    skills: Skills | None = Field(None, description="Generated instructions for a few learnable skills.")
+
+    fields: Fields | None = Field(
+        None, description="Which columns make a document. Needed for files (but text) and dataset."
+    )
+    on_error: Literal["stop", "skip"] = Field(
+        "stop",
+        description="What a file or row that cannot be read does: stop the run, or go into the ledger.",
+    )
+
+    @property
+    def kind(self) -> Literal["files", "dataset", "python_library", "skills"]:
+        if self.files is not None:
+            return "files"
+        if self.dataset is not None:
+            return "dataset"
+        return "python_library" if self.python_library is not None else "skills"
+
+    @property
+    def patterns(self) -> list[str]:
+        """The paths, patterns and URLs of a source of files."""
+        return [self.files] if isinstance(self.files, str) else self.files or []
+
+    @property
+    def reads_text_files(self) -> bool:
+        """Whether each file is a document as a whole."""
+        if self.files is None or self.format is not None:
+            return self.format == "text"
+        return {format_by_name(pattern) for pattern in self.patterns} == {"text"}
+
+    @model_validator(mode="after")
+    def _one_kind_with_its_keys(self) -> Source:
+        kinds = [name for name in _KEYS_OF if getattr(self, name) is not None]
+        if len(kinds) != 1:
+            raise ValueError(
+                f"a source needs exactly one of {', '.join(_KEYS_OF)}; found {' and '.join(kinds) or 'none'}"
+            )
+        others = set(type(self).model_fields) - {kinds[0], "on_error", *_KEYS_OF[kinds[0]]}
+        if strange := _changed(self, others):
+            raise ValueError(f"a source of {kinds[0]} has no {' and no '.join(strange)}")
+        if self.files == []:
+            raise ValueError("files is an empty list: name at least one file")
+        if self.reads_text_files:
+            if self.fields is not None:
+                raise ValueError("text files have no columns: each file is one document, so leave fields out")
+        elif self.kind in ("files", "dataset") and self.fields is None:
+            raise ValueError(
+                "fields is missing: say which columns make a document, e.g. fields: {text: text} "
+                "(files that are text as a whole: format: text)"
+            )
+        if self.records is not None and self.format not in (None, "json"):
+            raise ValueError(f"records goes with JSON files, not with format: {self.format}")
+        if self.columns is not None and self.format not in (None, "csv", "tsv"):
+            raise ValueError(f"columns goes with CSV and TSV files, not with format: {self.format}")
+        return self
+
+
+def _changed(options: Options, names: set[str]) -> list[str]:
+    """Those of the named fields that are not as they are by default, in alphabetical order."""
+    return sorted(
+        name for name in names if getattr(options, name) != type(options).model_fields[name].default
+    )
+
+
+_KEYS_OF: dict[str, set[str]] = {
+    "files": {"format", "records", "columns", "fields"},
+    "dataset": {"subset", "split", "revision", "fields"},
+    "python_library": set(),
+    "skills": set(),
+}

@@ -1,0 +1,99 @@
+"""Drops documents that do not look like prose: Gopher's quality rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from core.documents.ledger import Verdict
+from core.filters.counting import (
+    characters,
+    line_lengths,
+    matches,
+    ratio,
+    spaces,
+    words,
+    words_with_letters,
+)
+from core.filters.judging import Filter, Rule, above, below, text_rules, verdict
+
+
+class Heuristics(Filter):
+    """Gopher's quality rules (Rae et al. 2021, arXiv:2112.11446, appendix A1.1), made for English web text."""
+
+    min_words: int = Field(50, ge=0, description="Words at least. Gopher: 50.")
+    max_words: int = Field(100_000, ge=1, description="Words at most. Gopher: 100,000.")
+    min_mean_word_length: float = Field(3, ge=0, description="Mean characters per word at least. Gopher: 3.")
+    max_mean_word_length: float = Field(10, ge=0, description="Mean characters per word at most. Gopher: 10.")
+    max_symbol_ratio: float = Field(
+        0.1, ge=0, description="Hash signs, and likewise ellipses, per word at most. Gopher: 0.1."
+    )
+    max_bullet_lines: float = Field(
+        0.9, ge=0, le=1, description="Share of lines that begin with a bullet at most. Gopher: 0.9."
+    )
+    max_ellipsis_lines: float = Field(
+        0.3, ge=0, le=1, description="Share of lines that end with an ellipsis at most. Gopher: 0.3."
+    )
+    min_alphabetic_words: float = Field(
+        0.8, ge=0, le=1, description="Share of words with a letter at least. Gopher: 0.8."
+    )
+    stop_words: list[str] = Field(
+        ["the", "be", "to", "of", "and", "that", "have", "with"],
+        description="Words that a text of this language holds. Gopher's eight English ones.",
+    )
+    min_stop_words: int = Field(
+        2, ge=0, description="Different ones of the stop words in a document at least. Gopher: 2."
+    )
+
+
+def heuristics(documents: pa.Table, options: Heuristics) -> Verdict:
+    """Judges a table of DOCUMENTS.
+
+    Reasons: too_few_words, too_many_words, short_words, long_words, hash_signs, ellipses, bullet_lines,
+    ellipsis_lines, non_alphabetic_words, too_few_stop_words; evidence: the value found.
+    A word is a run without white space with its punctuation: the paper does not define it.
+    """
+
+    def rules(texts: pa.Array) -> Iterator[Rule]:
+        word_count = words(texts)
+        yield below("too_few_words", word_count, options.min_words, "words")
+        yield above("too_many_words", word_count, options.max_words, "words")
+        mean_length = ratio(pc.subtract(characters(texts), spaces(texts)), word_count)
+        yield below("short_words", mean_length, options.min_mean_word_length, "characters per word")
+        yield above("long_words", mean_length, options.max_mean_word_length, "characters per word")
+        hashes = ratio(matches(texts, "#"), word_count)
+        yield above("hash_signs", hashes, options.max_symbol_ratio, "per word")
+        ellipses = ratio(matches(texts, r"\.\.\.|…"), word_count)
+        yield above("ellipses", ellipses, options.max_symbol_ratio, "per word")
+        lines, _ = line_lengths(texts)
+        bullets = ratio(matches(texts, r"(?m)^[ \t]*[-*•‣●▪◦]"), lines)
+        yield above("bullet_lines", bullets, options.max_bullet_lines, "of the lines")
+        trailing = ratio(matches(texts, r"(?m)(?:\.\.\.|…)[ \t\r]*$"), lines)
+        yield above("ellipsis_lines", trailing, options.max_ellipsis_lines, "of the lines")
+        alphabetic = ratio(words_with_letters(texts), word_count)
+        yield below("non_alphabetic_words", alphabetic, options.min_alphabetic_words, "of the words")
+        yield below(
+            "too_few_stop_words", _stop_words(texts, options), options.min_stop_words, "different stop words"
+        )
+
+    return verdict(documents, options, text_rules(rules))
+
+
+def _stop_words(texts: pa.Array, options: Heuristics) -> pa.Array:
+    """How many of the stop words each text holds, as whole words in any case."""
+    lowered = pc.utf8_lower(texts)
+    held = (
+        pc.match_substring_regex(lowered, rf"(?:^|[^\pL\pN_]){_literal(word)}(?:$|[^\pL\pN_])").cast(
+            pa.int64()
+        )
+        for word in dict.fromkeys(word.lower() for word in options.stop_words)
+    )
+    return reduce(pc.add, held, pa.repeat(pa.scalar(0, pa.int64()), len(texts)))
+
+
+def _literal(word: str) -> str:
+    return rf"\Q{word}\E"

@@ -1,0 +1,105 @@
+"""Models: from a configuration with random weights, or loaded; always from safetensors, never from pickles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from core.artifacts.seeds import derive_seed
+from core.errors import ResourceError
+from core.models.options import ModelConfig
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+FOUR_BIT = "nf4"
+
+
+def create_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+    """A new model with random weights from the recipe's seed: the same on every worker and machine.
+
+    Its vocabulary is the tokenizer's. fp32.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    state = torch.random.get_rng_state()
+    torch.manual_seed(derive_seed(seed, "initial weights"))
+    try:
+        model = AutoModelForCausalLM.from_config(transformers_config(config, tokenizer), attn_implementation="sdpa")
+    finally:
+        torch.random.set_rng_state(state)
+    model.generation_config.eos_token_id = _stop_tokens(tokenizer)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def transformers_config(config: ModelConfig, tokenizer: PreTrainedTokenizerFast) -> Any:
+    """The Hugging Face configuration that a recipe's model config stands for."""
+    from transformers import AutoConfig
+
+    settings = config.model_dump(exclude={"architecture", "rope_theta", "sliding_window"})
+    settings["rope_parameters"] = {"rope_type": "default", "rope_theta": config.rope_theta}
+    if config.architecture == "mistral":
+        settings["sliding_window"] = config.sliding_window
+    return AutoConfig.for_model(
+        config.architecture,
+        vocab_size=len(tokenizer),
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **settings,
+    )
+
+
+def load_model(
+    name: str | Path,
+    revision: str | None = None,
+    *,
+    dtype: Literal["fp32", "bf16"] = "fp32",
+    quantization: Literal["nf4"] | None = None,
+    device: torch.device | str = "cpu",
+) -> PreTrainedModel:
+    """Loads a causal language model from a directory or the hub.
+
+    quantization: "nf4" loads the linear layers in 4-bit NormalFloat with double quantisation, computing in `dtype`
+    (QLoRA, Dettmers et al. 2023, https://arxiv.org/abs/2305.14314). Raises ResourceError where it cannot be had.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    torch_dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
+    arguments: dict[str, Any] = {"dtype": torch_dtype, "device_map": {"": device}}
+    if quantization == FOUR_BIT:
+        arguments["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=torch_dtype,
+        )
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            str(name),
+            revision=revision or "main",
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            trust_remote_code=False,
+            **arguments,
+        )
+    except (OSError, ValueError, ImportError) as error:
+        raise ResourceError(
+            f"model {name}: cannot be loaded ({str(error).splitlines()[0]}). Give a directory with safetensors "
+            "weights, or let this machine reach the hub (HF_HUB_OFFLINE unset)."
+        ) from error
+
+
+def _stop_tokens(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+    """Where generation ends: at EOS, and at the end of a ChatML turn where the vocabulary has one."""
+    from core.tokens.chat import TURN_END
+
+    stops = [tokenizer.eos_token_id]
+    turn_end = tokenizer.convert_tokens_to_ids(TURN_END)
+    if turn_end is not None and turn_end not in stops and turn_end != tokenizer.unk_token_id:
+        stops.append(turn_end)
+    return stops

@@ -1,0 +1,76 @@
+"""What a recipe says about its model."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from core.options import Options
+from core.tokens.options import Tokenizer
+
+ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class Lora(Options):
+    """Low-rank adaptation (Hu et al. 2021, https://arxiv.org/abs/2106.09685)."""
+
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32, gt=0, description="The update is scaled by alpha / rank.")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: list[str] = Field(default=ALL_LINEAR, min_length=1, description="Layers that get an adapter.")
+    train_embeddings: bool = Field(False, description="Also train the input and output embeddings, in full.")
+
+
+class ModelConfig(Options):
+    """A new model with random weights. Names and defaults are those of Hugging Face's configuration classes."""
+
+    architecture: Literal["mistral", "llama", "qwen2"] = "mistral"
+    hidden_size: int = Field(ge=8, description="Width of the residual stream.")
+    intermediate_size: int = Field(ge=8, description="Width of the gated feed-forward layer.")
+    num_hidden_layers: int = Field(ge=1, description="Number of blocks.")
+    num_attention_heads: int = Field(ge=1, description="Query heads.")
+    num_key_value_heads: int | None = Field(
+        None, ge=1, description="Key/value heads (GQA); none: as many as query heads."
+    )
+    max_position_embeddings: int = Field(2048, ge=8, description="Longest sequence, in tokens.")
+    sliding_window: int | None = Field(
+        None, ge=1, description="Attention window in tokens (mistral); none: full attention."
+    )
+    rope_theta: float = Field(10000.0, gt=0, description="Base of the rotary position embedding.")
+    initializer_range: float = Field(0.02, gt=0, description="Standard deviation of the initial weights.")
+    tie_word_embeddings: bool = Field(False, description="One matrix for the input and the output embedding.")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads {self.num_attention_heads}"
+            )
+        if self.num_key_value_heads and self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_attention_heads {self.num_attention_heads} is not a multiple of "
+                f"num_key_value_heads {self.num_key_value_heads}"
+            )
+        if self.sliding_window and self.architecture != "mistral":
+            raise ValueError("sliding_window is for architecture mistral")
+        return self
+
+
+class Model(Options):
+    """The model that training starts from: `base`, an existing one, or `config`, a new one."""
+
+    base: str | None = Field(None, description="Hugging Face name, or a directory with safetensors weights.")
+    revision: str | None = Field(None, description="Commit, tag or branch of `base` on the hub.")
+    config: ModelConfig | None = Field(None, description="Create the model from this configuration.")
+    tokenizer: Tokenizer | None = Field(None, description="None: the base model's own.")
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.base is None) == (self.config is None):
+            raise ValueError("give either base (an existing model) or config (a new one)")
+        if self.config is not None and self.tokenizer is None:
+            raise ValueError("a model made from config needs a tokenizer: {train: {vocabulary: ...}} or {name: ...}")
+        if self.revision is not None and self.base is None:
+            raise ValueError("revision goes with base")
+        return self

@@ -1,0 +1,19 @@
+"""What a recipe says about the machines it wants."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from core.options import Options
+
+
+class Resources(Options):
+    """Workers that train together. `auto` takes what the cluster has."""
+
+    workers: int | Literal["auto"] = Field(
+        "auto", description="auto: all GPUs; without one, as many CPUs as divide the batch."
+    )
+    device: Literal["auto", "cpu", "gpu"] = Field("auto", description="auto: GPUs where the cluster has any.")
+    cpus_per_worker: int = Field(1, ge=1, description="CPU cores (and threads) of one worker.")

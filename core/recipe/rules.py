@@ -1,0 +1,120 @@
+"""What must hold between the fields of a recipe."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import orjson
+
+from core.recipe.loading import Loc, Tree
+from core.recipe.problems import Problem, key_path, place
+from core.recipe.schema import Recipe
+
+
+def broken_rules(tree: Tree, recipe: Recipe) -> Iterator[Problem]:
+    """Every cross-field rule that the recipe breaks."""
+    for rule in (
+        _known_sources,
+        _sequence_fits_model,
+        _new_model_in_full,
+        _adapters_and_zero,
+        _known_models,
+        _chat_has_template,
+    ):
+        for loc, found, expected, nearest in rule(tree, recipe):
+            yield Problem(place(tree, loc), key_path(loc), found, expected, nearest)
+
+
+Broken = Iterator[tuple[Loc, str, str, str | None]]
+
+
+def _known_sources(tree: Tree, recipe: Recipe) -> Broken:
+    """The mixture, the steps, the phases and the tokenizer name only sources that there are."""
+    sources = tree.values["data"]["sources"]
+    named: list[tuple[Loc, Iterable[str]]] = [(("data", "mixture"), recipe.data.mixture or ())]
+    named += [(("train", name, "data", "sources"), phase.data.sources) for name, phase in recipe.train.items()]
+    for number, step in enumerate(recipe.data.steps):
+        named.append((("data", "steps", number, step.kind, "sources"), getattr(step.options, "sources", None) or ()))
+    tokenizer = recipe.model.tokenizer
+    if tokenizer and tokenizer.train and tokenizer.train.sources:
+        named.append((("model", "tokenizer", "train", "sources"), tokenizer.train.sources))
+    for loc, names in named:
+        for name in names:
+            if name not in sources:
+                here = (*loc, name) if loc[-1] == "mixture" else loc
+                nearest = next(iter(difflib.get_close_matches(name, sources, n=1)), None)
+                yield here, f"unknown source '{name}'", f"one of data.sources: {', '.join(sources)}", nearest
+    for name, phase in recipe.train.items():
+        for source in phase.data.sources:
+            if recipe.data.mixture is not None and source in sources and not recipe.data.mixture.get(source):
+                loc = ("train", name, "data", "sources")
+                yield (
+                    loc,
+                    f"'{source}', of which the mixture takes nothing",
+                    "a source with a count in data.mixture",
+                    None,
+                )
+
+
+def _sequence_fits_model(tree: Tree, recipe: Recipe) -> Broken:
+    limit = model_length(recipe)
+    for name, phase in recipe.train.items():
+        if limit is not None and phase.data.sequence_length > limit:
+            loc = ("train", name, "data", "sequence_length")
+            yield (
+                loc,
+                f"{phase.data.sequence_length} tokens",
+                f"at most the model's {limit} (max_position_embeddings)",
+                None,
+            )
+
+
+def model_length(recipe: Recipe) -> int | None:
+    """The longest sequence of the recipe's model, in tokens; None for a model on a hub, known only once loaded."""
+    if recipe.model.config is not None:
+        return recipe.model.config.max_position_embeddings
+    config = Path(str(recipe.model.base)) / "config.json"
+    if not config.is_file():
+        return None
+    length = orjson.loads(config.read_bytes()).get("max_position_embeddings")
+    return int(length) if length else None
+
+
+def _new_model_in_full(tree: Tree, recipe: Recipe) -> Broken:
+    """Adapters on frozen random weights would learn nothing worth having."""
+    name, phase = next(iter(recipe.train.items()))
+    if recipe.model.config is not None and phase.method != "full":
+        expected = "full: the first phase of a model made from model.config trains all its weights"
+        yield ("train", name, "method"), f"'{phase.method}'", expected, None
+
+
+def _adapters_and_zero(tree: Tree, recipe: Recipe) -> Broken:
+    """DeepSpeed does not shard bitsandbytes' 4-bit weights: each GPU would hold them all."""
+    for name, phase in recipe.train.items():
+        if phase.method == "qlora" and phase.zero_stage == 3:
+            loc = ("train", name, "zero_stage")
+            expected = "0, 1 or 2: with qlora the 4-bit weights would not shard (or method lora, which does)"
+            yield loc, "3 with method qlora", expected, None
+
+
+def _known_models(tree: Tree, recipe: Recipe) -> Broken:
+    known = ["base", *recipe.train]
+    for name in (recipe.evaluate.models or []) if recipe.evaluate else []:
+        if name not in known:
+            nearest = next(iter(difflib.get_close_matches(name, known, n=1)), None)
+            yield ("evaluate", "models"), f"unknown model '{name}'", f"one of {', '.join(known)}", nearest
+
+
+def _chat_has_template(tree: Tree, recipe: Recipe) -> Broken:
+    for name, phase in recipe.train.items():
+        tokenizer = recipe.model.tokenizer
+        if phase.data.chat_template == "tokenizer" and tokenizer is not None and tokenizer.train is not None:
+            loc = ("train", name, "data", "chat_template")
+            yield (
+                loc,
+                "'tokenizer' with a tokenizer trained here",
+                "chatml: a new tokenizer has no template of its own",
+                None,
+            )

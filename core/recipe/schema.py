@@ -1,0 +1,76 @@
+"""A recipe: what the rooms declare, composed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from core.dedup.decontaminate import Decontaminate
+from core.dedup.exact import ExactDedup
+from core.dedup.minhash import MinhashDedup
+from core.documents.source import Source
+from core.evaluation.options import Evaluate
+from core.filters.code import Code
+from core.filters.heuristics import Heuristics
+from core.filters.length import Length
+from core.filters.refusals import Refusals
+from core.models.options import Model
+from core.options import Options
+from core.planning.options import Resources
+from core.reporting.options import Report
+from core.training.options import Phase
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+
+
+class Step(Options):
+    """One curation step: a single key, its name, with its settings ({} for the defaults)."""
+
+    length: Length | None = None
+    heuristics: Heuristics | None = None
+    code: Code | None = None
+    refusals: Refusals | None = None
+    exact_dedup: ExactDedup | None = None
+    minhash_dedup: MinhashDedup | None = None
+    decontaminate: Decontaminate | None = None
+
+    @model_validator(mode="after")
+    def _one_step(self) -> Self:
+        if len(self.model_fields_set) != 1 or self.options is None:
+            raise ValueError(f"a step has exactly one of the keys {', '.join(Step.model_fields)}")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The step's name, e.g. "minhash_dedup"."""
+        return next(iter(self.model_fields_set))
+
+    @property
+    def options(self) -> Any:
+        """The settings under that name."""
+        return getattr(self, self.kind)
+
+
+class Data(Options):
+    """Where documents come from, the steps that clean them in order, and how many of each source are kept."""
+
+    sources: dict[Name, Source] = Field(min_length=1)
+    steps: list[Step] = []
+    mixture: dict[str, int | Literal["all"]] | None = Field(
+        None, description="Documents per source, drawn by seed; none: all of every source."
+    )
+
+
+class Recipe(Options):
+    """The whole of a recipe, resolved: scale and overrides applied."""
+
+    name: Name
+    description: str = ""
+    seed: int = Field(42, ge=0)
+    model: Model
+    data: Data
+    train: dict[Name, Phase] = Field(min_length=1, description="Phases in order, each from the last one's weights.")
+    evaluate: Evaluate | None = None
+    report: Report = Report()
+    resources: Resources = Resources()

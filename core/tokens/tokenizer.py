@@ -1,0 +1,76 @@
+"""Tokenizers: byte-level BPE trained on the curated documents, or an existing one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from core.documents.table import content
+from core.errors import DataError, ResourceError
+from core.tokens.chat import CHATML_JINJA, TURN_END, TURN_START
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+END_OF_TEXT = "<|endoftext|>"
+PADDING = "<|padding|>"
+
+
+def train_tokenizer(documents: Iterable[pa.Table], vocabulary: int, characters: int) -> PreTrainedTokenizerFast:
+    """Trains a byte-level BPE tokenizer (GPT-2's pre-tokenization; any byte sequence encodes, nothing is unknown).
+
+    documents: tables of DOCUMENTS, read once; every n-th document is taken so that about `characters` are used.
+    vocabulary: entries, with the special tokens <|endoftext|> (EOS), <|padding|> and ChatML's two.
+    Raises DataError where there is no text.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END_OF_TEXT, PADDING, TURN_START, TURN_END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    texts = _evenly(documents, characters)
+    if not any(texts):
+        raise DataError("the tokenizer has no text to be trained on: every document of its sources was dropped")
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END_OF_TEXT,
+        pad_token=PADDING,
+        chat_template=CHATML_JINJA,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def load_tokenizer(name: str | Path, revision: str | None = None) -> PreTrainedTokenizerFast:
+    """Loads a fast tokenizer from a directory or the hub. Raises ResourceError where it cannot be had."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(name), revision=revision or "main")
+    except (OSError, ValueError) as error:
+        raise ResourceError(
+            f"tokenizer {name}: cannot be loaded ({str(error).splitlines()[0]}). "
+            "Give a directory that holds one, or let this machine reach the hub (HF_HUB_OFFLINE unset)."
+        ) from error
+    if not tokenizer.is_fast or tokenizer.eos_token_id is None:
+        raise ResourceError(f"tokenizer {name}: needs a fast tokenizer (tokenizer.json) with an EOS token")
+    return tokenizer
+
+
+def _evenly(documents: Iterable[pa.Table], characters: int) -> list[str]:
+    """Every n-th document, so that about `characters` characters remain."""
+    texts = [text for table in documents for text in content(table).to_pylist() if text]
+    total = sum(map(len, texts))
+    return texts[:: max(1, round(total / characters))]

@@ -1,0 +1,213 @@
+"""The `raycipe` command. Heavy imports wait until a verb needs them: `raycipe --help` is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from core.errors import RaycipeError
+
+app = typer.Typer(
+    name="raycipe",
+    help="Trains language models from recipes, on Ray: curate, tokenize, train, evaluate, report.",
+    epilog="Start with: raycipe run quickstart        Exit codes: 0 done, 1 our bug, 2 recipe, arguments or data are "
+    "wrong, 3 it does not fit or a resource is missing, 130 stopped by you (the same command goes on).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a .yaml file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY.PATH=VALUE]...", help="Changes to the recipe, as YAML values."),
+]
+Scale = Annotated[str | None, typer.Option(help="One of the recipe's scales, e.g. tiny.")]
+RunsDir = Annotated[Path, typer.Option(help="Where runs are kept.", envvar="RAYCIPE_RUNS_DIR")]
+RunName = Annotated[str | None, typer.Option(help="The run's name; default: the recipe's, with the scale.")]
+Address = Annotated[
+    str | None,
+    typer.Option(help="A running Ray to join (auto, host:port); default: RAY_ADDRESS, else a local one."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as JSON on stdout.")]
+
+
+@app.command(epilog="Example: raycipe recipes --json")
+def recipes(as_json: Json = False) -> None:
+    """List the recipes that come with Raycipe."""
+    from ray_jobs import recipes as job
+
+    job.recipes(as_json)
+
+
+@app.command(epilog="Example: raycipe show quickstart train.sft.epochs=1")
+def show(recipe: RecipeName, overrides: Overrides = None, scale: Scale = None, as_json: Json = False) -> None:
+    """Print the resolved recipe, each value marked with where it comes from."""
+    from ray_jobs import show as job
+
+    job.show(recipe, scale, overrides, as_json)
+
+
+@app.command(epilog="Example: raycipe check my-recipe.yaml")
+def check(recipe: RecipeName, overrides: Overrides = None, scale: Scale = None, as_json: Json = False) -> None:
+    """Find everything that is wrong with a recipe, in all its scales, without starting anything."""
+    from ray_jobs import check as job
+
+    job.check(recipe, scale, overrides, as_json)
+
+
+@app.command(epilog="Example: raycipe preview quickstart --documents 2")
+def preview(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    scale: Scale = None,
+    documents: Annotated[int, typer.Option(min=1, help="Documents shown per source.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Show each source's first documents as they are read, and what every row-wise step says of them."""
+    from ray_jobs import preview as job
+
+    job.preview(recipe, scale, overrides, documents, as_json)
+
+
+def _stage_command(name: str, stages: list[str], example: str, help_text: str) -> None:
+    """Adds a verb that carries out stages; those that are finished are skipped."""
+
+    @app.command(name, help=help_text, epilog=f"Example: raycipe {example}")
+    def command(
+        recipe: RecipeName,
+        overrides: Overrides = None,
+        scale: Scale = None,
+        runs_dir: RunsDir = Path("runs"),
+        run_name: RunName = None,
+        address: Address = None,
+        as_json: Json = False,
+    ) -> None:
+        from ray_jobs import run as job
+
+        job.run_stages(stages, recipe, overrides, scale, runs_dir, run_name, address, as_json)
+
+
+_stage_command(
+    "curate",
+    ["curate"],
+    "curate quickstart --json",
+    "Read the sources, filter, deduplicate, decontaminate and mix; every drop is kept aside with its reason.",
+)
+_stage_command(
+    "tokenize",
+    ["curate", "tokenize"],
+    "tokenize quickstart",
+    "Turn curated documents into packed token shards (does first what is not done).",
+)
+_stage_command(
+    "train",
+    ["curate", "tokenize", "train"],
+    "train quickstart train.sft.method=qlora",
+    "Train the recipe's phases in order (does first what is not done).",
+)
+_stage_command(
+    "evaluate",
+    ["curate", "tokenize", "train", "evaluate"],
+    "evaluate quickstart evaluate.limit=50",
+    "Score the base and the trained model with lm-eval (does first what is not done).",
+)
+_stage_command("report", ["report"], "report quickstart", "Write the page of a run from what is there.")
+_stage_command(
+    "run",
+    ["curate", "tokenize", "train", "evaluate", "report"],
+    "run quickstart --runs-dir /data/runs train.sft.learning_rate=1e-3",
+    "The whole recipe: curate, tokenize, train, evaluate, report. Stopped anywhere, it goes on.",
+)
+
+
+@app.command(epilog="Example: raycipe runs --runs-dir /data/runs --json")
+def runs(runs_dir: RunsDir = Path("runs"), as_json: Json = False) -> None:
+    """List runs with their state, scores and size."""
+    from ray_jobs import runs as job
+
+    job.runs(runs_dir, as_json)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command and ends the process with the exit code that `core.errors` gives."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    signal.signal(signal.SIGTERM, _stop)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        code: Any = app(arguments, prog_name="raycipe", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        code = 130
+    except Exception as error:
+        code = _explain(error, "--json" in arguments)
+    sys.stdout.flush()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def job_main(verb: str) -> None:
+    """`python -m ray_jobs.<verb> ...` is `raycipe <verb> ...`."""
+    main([verb, *sys.argv[1:]])
+
+
+def _explain(error: BaseException, as_json: bool) -> int:
+    """Prints an error as its kind deserves; returns the exit code."""
+    import click
+
+    if isinstance(error, click.ClickException):
+        error.show()
+        return 2
+    ours = _ours(error)
+    if ours is None:
+        if _was_interrupted(error):
+            print("stopped; the same command goes on from here", file=sys.stderr)
+            return 130
+        traceback.print_exception(error)
+        print("this is a bug in raycipe; please report it with the lines above", file=sys.stderr)
+        return 1
+    if as_json:
+        problems = getattr(ours, "problems", None)
+        listed = [problem.as_json() for problem in problems] if problems is not None else None
+        print(json.dumps({"error": str(ours), "problems": listed} if listed is not None else {"error": str(ours)}))
+    print(f"error: {ours}", file=sys.stderr)
+    return ours.exit_code
+
+
+def _ours(error: BaseException) -> RaycipeError | None:
+    """The RaycipeError in an error's chain: Ray wraps what a worker raised."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        current = waiting.pop()
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        if type(current).__module__.startswith("core.") and isinstance(current, RaycipeError):
+            return current
+        inner = [getattr(current, "cause", None), current.__cause__, current.__context__]
+        inner += list(getattr(current, "worker_failures", {}).values())
+        waiting += [each for each in inner if isinstance(each, BaseException)]
+    return None
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    return isinstance(error, KeyboardInterrupt)
+
+
+def _stop(signal_number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

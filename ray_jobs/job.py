@@ -1,0 +1,46 @@
+"""One command's work on one recipe: the resolved recipe, its run directory, a Ray, and a voice."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.artifacts.atomic import writable, write_bytes
+from core.artifacts.stage import locked
+from core.recipe.resolve import Resolved
+from core.recipe.schema import Recipe
+from ray_jobs.progress import Reporter
+from ray_jobs.session import RaySession
+
+
+@dataclass
+class Job:
+    """What every stage is given."""
+
+    resolved: Resolved
+    run_dir: Path
+    session: RaySession = field(default_factory=RaySession)
+    reporter: Reporter = field(default_factory=Reporter)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+        return self.resolved.recipe
+
+
+@contextlib.contextmanager
+def open_job(
+    resolved: Resolved, runs_dir: Path, run_name: str | None, address: str | None, quiet: bool = False
+) -> Iterator[Job]:
+    """Locks the run, writes its recipe, and ends the local Ray afterwards. Paths are absolute from here on."""
+    run_dir = (runs_dir / (run_name or resolved.run_name)).absolute()
+    job = Job(resolved, run_dir, RaySession(address), Reporter(quiet))
+    with locked(run_dir):
+        with writable(run_dir):
+            write_bytes(run_dir / "recipe.yaml", resolved.as_yaml().encode())
+        try:
+            yield job
+        finally:
+            job.session.close()

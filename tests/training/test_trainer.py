@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from core.errors import DataError, RecipeError
+from core.training.batches import IGNORED, collate
+from core.training.checkpoints import newest_valid, save_checkpoint
+from core.training.log import TrainingLog
+from core.training.schedule import learning_rate
+from core.training.trainer import make_sampler
+from tests.training.conftest import phase
+
+
+def losses(directory) -> list[float]:
+    import orjson
+
+    lines = [orjson.loads(line) for line in (directory / "log.jsonl").read_bytes().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def plain_loop(material, options) -> tuple[list[float], torch.nn.Module]:
+    """Training as one would write it on a blackboard: whole logits, mean over the batch's targets, torch's AdamW."""
+    model = material.model()
+    sampler = make_sampler(len(material.rows), options, 3)
+    decayed = [parameter for parameter in model.parameters() if parameter.ndim >= 2]
+    others = [parameter for parameter in model.parameters() if parameter.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    adamw = torch.optim.AdamW(groups, betas=(options.beta1, options.beta2), eps=options.epsilon)
+    curve = []
+    for step in range(sampler.steps):
+        batch = collate([material.rows[int(index)] for index in sampler.batch(step)], padding=1)
+        logits = model(input_ids=batch.input_ids, position_ids=batch.position_ids, use_cache=False).logits
+        loss = cross_entropy(logits[:, :-1].flatten(0, 1), batch.targets[:, 1:].flatten(), ignore_index=IGNORED)
+        adamw.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), options.max_gradient_norm)
+        for group in adamw.param_groups:
+            group["lr"] = learning_rate(step, sampler.steps, options)
+        adamw.step()
+        curve.append(float(loss))
+    return curve, model
+
+
+def test_the_loss_curve_is_that_of_a_plain_loop_for_200_steps(material, tmp_path):
+    settings = {"max_steps": 200, "weight_decay": 0.1, "warmup_steps": 10}
+    material.run(tmp_path, settings).train()
+    ours = losses(tmp_path)
+    plain, _ = plain_loop(material, phase(**settings))
+    assert len(ours) == 200
+    assert ours[-1] < 0.6 * ours[0]
+    np.testing.assert_allclose(ours, plain, rtol=2e-3)
+    np.testing.assert_allclose(ours[:50], plain[:50], rtol=1e-5)
+
+
+def test_accumulation_changes_nothing(material, tmp_path):
+    material.run(tmp_path / "8x1", {"max_steps": 20, "micro_batch_size": 1}).train()
+    material.run(tmp_path / "1x8", {"max_steps": 20, "micro_batch_size": 8}).train()
+    np.testing.assert_allclose(losses(tmp_path / "8x1"), losses(tmp_path / "1x8"), rtol=1e-5)
+
+
+class Killed(Exception):
+    """What a kill looks like to the loop."""
+
+
+@pytest.mark.parametrize("kills", [[3], [5, 9], [4, 4, 11]])
+def test_a_killed_run_resumes_to_the_same_losses_and_weights(material, tmp_path, kills):
+    settings = {"max_steps": 14, "checkpoints": {"every_steps": 3}, "epochs": None}
+    undisturbed = material.run(tmp_path / "a", settings)
+    undisturbed.train()
+    kept = []
+
+    def keep(progress, saved):
+        kept.append(saved.rename(tmp_path / "kept" / f"step-{progress.step}-{len(kept)}"))
+
+    (tmp_path / "kept").mkdir()
+    for kill in [*kills, None]:
+        run = material.run(tmp_path / "b", settings, on_checkpoint=keep)
+        step = run._step
+
+        def dying(optimizer, batch, rate, at, step=step, kill=kill):
+            if at == kill:
+                raise Killed
+            return step(optimizer, batch, rate, at)
+
+        object.__setattr__(run, "_step", dying)
+        resume, refused = newest_valid(kept, "f")
+        assert not refused
+        if kill is None:
+            run.train(resume)
+        else:
+            with pytest.raises(Killed):
+                run.train(resume)
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    for one, other in zip(undisturbed.model.parameters(), run.model.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_broken_checkpoint_is_named_and_the_one_before_it_used(material, tmp_path):
+    run = material.run(tmp_path, {"max_steps": 2})
+    progress, optimizer = run.train()
+    for step in (1, 2, 3):
+        save_checkpoint(tmp_path / f"step-{step}", optimizer, {"step": step, "fingerprint": "f"})
+    weights = tmp_path / "step-3" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    (tmp_path / "step-4").mkdir()
+    found, refused = newest_valid(sorted(tmp_path.glob("step-*")), "f")
+    assert found == tmp_path / "step-2"
+    assert any("step-3/weights.safetensors" in reason and "truncated" in reason for reason in refused)
+    assert any("step-4" in reason for reason in refused)
+    found, refused = newest_valid([tmp_path / "step-1"], "of another recipe")
+    assert found is None
+    assert "another recipe" in refused[0]
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_documents(material, tmp_path):
+    model = material.model()
+    with torch.no_grad():
+        model.model.norm.weight[0] = math.nan
+    with pytest.raises(RecipeError, match=r"step 1: the loss is nan .*documents d:\d+"):
+        material.run(tmp_path, {"max_steps": 2}, model).train()
+
+
+def test_what_was_logged_beyond_the_checkpoint_is_cut_off(tmp_path):
+    log = TrainingLog(tmp_path, 0)
+    for step in range(1, 6):
+        log.write({"step": step, "loss": 1.0})
+    log.close()
+    with (tmp_path / "log.jsonl").open("ab") as file:
+        file.write(b'{"step": 6, "lo')
+    TrainingLog(tmp_path, 3).close()
+    assert losses(tmp_path) == [1.0, 1.0, 1.0]
+
+
+def test_validation_loss_is_the_mean_over_its_target_tokens(material, tmp_path):
+    import orjson
+
+    run = material.run(tmp_path, {"max_steps": 3, "micro_batch_size": 2})
+    progress, _ = run.train()
+    whole = collate([material.validation[index] for index in range(len(material.validation))], padding=1)
+    logits = run.model(input_ids=whole.input_ids, position_ids=whole.position_ids, use_cache=False).logits
+    expected = cross_entropy(logits[:, :-1].flatten(0, 1), whole.targets[:, 1:].flatten(), ignore_index=IGNORED)
+    line = orjson.loads((tmp_path / "log.jsonl").read_bytes().splitlines()[-1])
+    assert line["validation_loss"] == pytest.approx(float(expected), rel=1e-5)
+    assert progress.best_step == 3
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
+def test_schedules_warm_up_to_the_peak_and_end_at_the_floor(schedule):
+    options = phase(learning_rate=1.0, schedule=schedule, warmup_ratio=0.1, min_learning_rate_ratio=0.1)
+    rates = [learning_rate(step, 100, options) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == rates[10] == pytest.approx(1.0)
+    assert rates[-1] == pytest.approx(1.0 if schedule == "constant" else 0.1)
+    assert all(later <= earlier + 1e-12 for earlier, later in zip(rates[10:], rates[11:], strict=False))
+
+
+def test_a_checkpoint_of_another_model_is_refused(material, tmp_path):
+    from core.training.checkpoints import load_checkpoint
+    from core.training.optimizer import Optimizer, World
+
+    _, optimizer = material.run(tmp_path, {"max_steps": 1}).train()
+    save_checkpoint(tmp_path / "saved", optimizer, {"step": 1, "fingerprint": "f"})
+    other = Optimizer(material.model(num_hidden_layers=3), phase(), World())
+    with pytest.raises(DataError, match="weights of another model"):
+        load_checkpoint(tmp_path / "saved", other)
