@@ -145,12 +145,15 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code: Any = app(arguments, prog_name="raycipe", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
     except (KeyboardInterrupt, typer.Abort):
         print("stopped; the same command goes on from here", file=sys.stderr)
         code = 130
     except Exception as error:
         code = _explain(error, "--json" in arguments)
-    sys.stdout.flush()
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -161,10 +164,9 @@ def job_main(verb: str) -> None:
 
 def _explain(error: BaseException, as_json: bool) -> int:
     """Prints an error as its kind deserves; returns the exit code."""
-    import click
-
-    if isinstance(error, click.ClickException):
-        error.show()
+    show = getattr(error, "show", None)  # a usage error of typer's
+    if callable(show):
+        show()
         return 2
     ours = _ours(error)
     if ours is None:

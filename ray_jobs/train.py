@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -249,11 +248,8 @@ def _work(config: dict[str, Any]) -> None:
         summary = {
             "method": phase.method,
             "workers": world.size,
-            "steps": progress.step,
-            "epochs": progress.epoch,
-            **asdict(progress),
+            **progress.totals(),
             **export_model(config["start"], phase, tokenizer, model, optimizer, directory),
-            "tokens_per_second": round(progress.tokens / progress.seconds, 1),
             "refused_checkpoints": refused,
         }
         write_json(directory / "summary.json", summary)

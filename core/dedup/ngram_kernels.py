@@ -56,7 +56,7 @@ def _is_ascii(text: Bytes) -> bool:
     seen = np.uint8(0)
     for byte in text:
         seen |= byte
-    return seen < 128
+    return bool(seen < 128)
 
 
 @compiled
@@ -90,8 +90,8 @@ def _letter(text: Bytes, i: int, letters: Hashes, folded: Numbers) -> tuple[np.u
     end = min(end, len(text))
     for k in range(i + 1, end):
         code = (code << 6) | (np.int64(text[k]) & 0x3F)
-    code = np.int64(folded[min(code, 0x10FFFF)])
-    return (mix(np.uint64(code)) | HIGHEST if code else ZERO), end
+    value = mix(np.uint64(folded[min(code, np.int64(0x10FFFF))]))
+    return (value | HIGHEST if value else ZERO), end
 
 
 @compiled
@@ -106,7 +106,7 @@ def _ascii_words(text: Bytes, letters: Hashes, out: Hashes) -> int:
         word = (word * NINE + letter) & inside
         before = inside
     out[count] = word
-    return np.int64(count + (before & ONE))
+    return int(np.int64(count + (before & ONE)))
 
 
 @compiled
@@ -121,7 +121,7 @@ def _words(text: Bytes, letters: Hashes, folded: Numbers, out: Hashes) -> int:
         word = (word * NINE + letter) & inside
         before = inside
     out[count] = word
-    return np.int64(count + (before & ONE))
+    return int(np.int64(count + (before & ONE)))
 
 
 @compiled
@@ -224,7 +224,7 @@ def _sort_unique(values: Hashes, out: Hashes, buckets: Offsets) -> int:
     while (1 << bits) < len(values):
         bits += 1
     shift = np.uint64(64 - bits)
-    buckets = buckets[: 1 << bits] if len(values) else buckets[:0]
+    buckets = buckets[: 1 << bits]
     buckets[:] = 0
     for value in values:
         buckets[value >> shift] += 1
@@ -234,23 +234,22 @@ def _sort_unique(values: Hashes, out: Hashes, buckets: Offsets) -> int:
     for value in values:
         out[buckets[value >> shift]] = value
         buckets[value >> shift] += 1  # in the end where the next bucket starts
-    start = count = 0
+    start = end = 0
     for stop in buckets:
-        if stop - start > 32:  # one n-gram many times over
-            out[start:stop] = np.sort(out[start:stop])
-        else:
-            for i in range(start + 1, stop):
-                value = out[i]
-                while i > start and out[i - 1] > value:
-                    out[i] = out[i - 1]
-                    i -= 1
-                out[i] = value
+        begin = end
         for i in range(start, stop):
-            if count == 0 or out[i] != out[count - 1]:
-                out[count] = out[i]
-                count += 1
+            value = out[i]
+            place = end
+            while place > begin and out[place - 1] > value:
+                place -= 1
+            if place > begin and out[place - 1] == value:
+                continue
+            for k in range(end, place, -1):
+                out[k] = out[k - 1]
+            out[place] = value
+            end += 1
         start = stop
-    return count
+    return end
 
 
 @compiled
@@ -333,14 +332,14 @@ def first_hits(
     for row in range(rows):
         count = _tokens(data[offsets[row] : offsets[row + 1]], True, letters, folded, tokens)
         for n in lengths:
-            found = _roll(tokens[begins[row] : count], n, grams)
-            for i in range(found):
+            if entries[row] >= 0:  # only an earlier place is of interest
+                count = min(count, places[row] + n - 1)
+            for i in range(_roll(tokens[begins[row] : count], n, grams)):
                 bit = grams[i] >> shift
                 if not bits[bit >> np.uint64(3)] >> (bit & np.uint64(7)) & ONE:
                     continue
                 entry = np.searchsorted(known, grams[i])
                 if entry < len(known) and known[entry] == grams[i]:
                     places[row], entries[row] = begins[row] + i, entry
-                    count = min(count, places[row] + n - 1)
                     break
     return places, entries

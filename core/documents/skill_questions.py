@@ -1,12 +1,9 @@
-"""The questions behind the skills set: eight small skills, each asked in several wordings.
+"""The questions behind the skills set: eight small skills, each fact of which is asked in several wordings.
 
-A question is one (wording, item) combination, so that a held-out question asks in other words what the training
-set teaches. Seven skills are about facts, of which all questions are listed; those of `position` are drawn, there
-are millions.
-
-The wordings keep what curation should do with a row known (tests/documents/test_skills.py holds them to it): they
-have 8 or 9 words with the item and the answer where two questions of one wording share less than half of their
-word 5-grams, and decontamination looks for so short a question as one whole sequence of words.
+A question is one (wording, fact) combination, so that a held-out question asks in other words what the training
+set teaches. The wordings keep what curation should do with a row known (tests/documents/test_skills.py holds
+them to it): they have 8 or 9 words, and two questions of one wording share less than .7 of their word 5-grams;
+decontamination looks for so short a question as one whole sequence of words.
 """
 
 from __future__ import annotations
@@ -27,16 +24,15 @@ class Question:
 
 OPPOSITES = (
     "hot cold, big small, fast slow, up down, left right, open closed, old young, dark light, wet dry, hard soft, "
-    "early late, happy sad, rich poor, strong weak, full empty, high low, near far, clean dirty, true false, "
-    "good bad, day night, buy sell, push pull, win lose"
+    "early late, happy sad, rich poor, strong weak, full empty, high low, near far, clean dirty, true false, good bad"
 )
 CATEGORIES = {
-    "animal": "dog cat horse cow sheep lion tiger bear wolf rabbit",
-    "colour": "red blue green yellow black white purple brown pink grey",
-    "fruit": "apple banana pear grape cherry lemon mango peach plum melon",
-    "vehicle": "car bus truck train bicycle boat ship plane tractor van",
-    "tool": "hammer saw drill wrench shovel rake axe chisel ladder spade",
-    "garment": "shirt coat hat sock shoe scarf glove dress jacket skirt",
+    "animal": "dog cat horse cow sheep lion tiger bear",
+    "colour": "red blue green yellow black white purple brown",
+    "fruit": "apple banana pear grape cherry lemon mango peach",
+    "vehicle": "car bus truck train bicycle boat ship plane",
+    "tool": "hammer saw drill wrench shovel rake axe chisel",
+    "garment": "shirt coat hat sock shoe scarf glove dress",
 }
 YOUNG = (
     "dog puppy, cat kitten, cow calf, horse foal, sheep lamb, pig piglet, goat kid, hen chick, duck duckling, "
@@ -55,28 +51,32 @@ NUMBERS = (
     "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty"
 )
-WORDS = " ".join(CATEGORIES.values()).split()
+PAST = (
+    "go went, see saw, eat ate, give gave, take took, come came, run ran, write wrote, sing sang, drink drank, "
+    "swim swam, fly flew, buy bought, think thought, bring brought, teach taught, sleep slept, feel felt, keep kept, "
+    "leave left, speak spoke, break broke, know knew, grow grew"
+)
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     "opposite": (
-        'What is the opposite of the word "{}"?',
-        'Which word means the opposite of "{}" in English?',
-        'Tell me a word that is opposite to "{}".',
-        'Please name the opposite of the word "{}".',
-        'Not "{}", but the very opposite: which word?',
-        'Can you say what the opposite of "{}" is?',
-        'I need the opposite of "{}", what is it?',
-        'The opposite of "{}" is which word, please?',
+        "What is the opposite of the word {}?",
+        "Which word means the opposite of {} in English?",
+        "Tell me a word that is opposite to {}.",
+        "Please name the opposite of the word {}.",
+        "Not {}, but the very opposite: which word?",
+        "Can you say what the opposite of {} is?",
+        "I need the opposite of {}, what is it?",
+        "The opposite of {} is which word, please?",
     ),
     "category": (
-        'What kind of thing is called "{}" in English?',
-        'To which group does the word "{}" belong?',
-        'Please name the group that "{}" belongs to.',
-        'In one word, what is meant by "{}"?',
-        'What sort of thing does "{}" stand for?',
-        'Tell me what kind of thing "{}" is.',
-        'When I say "{}", what sort is that?',
-        'Which category would you put the word "{}" in?',
+        "What kind of thing is called {} in English?",
+        "To which group does the word {} belong?",
+        "Please name the group that {} belongs to.",
+        "In one word, what is meant by {}?",
+        "What sort of thing does {} stand for?",
+        "Tell me what kind of thing {} is.",
+        "When I say {}, what sort is that?",
+        "Which category would you put the word {} in?",
     ),
     "young": (
         "What is the young of the {} called?",
@@ -158,25 +158,23 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "Of {} and {}, which number is smaller?",
         "If you compare {} and {}, which is smaller?",
     ),
-    "first": (
-        'Which word is first in "{}", "{}", "{}"?',
-        'Name the first of the words "{}", "{}", "{}".',
-        'In the list "{}", "{}", "{}", which is first?',
-        'Of "{}", "{}", "{}", which one stands first?',
-    ),
-    "last": (
-        'Which word is last in "{}", "{}", "{}"?',
-        'Name the last of the words "{}", "{}", "{}".',
-        'In the list "{}", "{}", "{}", which is last?',
-        'Of "{}", "{}", "{}", which one stands last?',
+    "past": (
+        "What is the past tense of {}, please?",
+        "Today we {}, but what did we yesterday?",
+        "Put the verb {} into the past tense.",
+        "Which form does {} take in the past?",
+        "They {} now, and they did what before?",
+        "Tell me the past form of to {}.",
+        "How do we write {} in past tense?",
+        "If I {} today, then yesterday I did?",
     ),
 }
 
 Fact = tuple[str, str]  # item, answer
 
 
-def facts(rng: random.Random) -> dict[str, list[Question]]:
-    """All questions of the fact skills, by skill. `rng` draws the wrong answers that are offered."""
+def questions_by_skill(rng: random.Random) -> dict[str, list[Question]]:
+    """Every question there is, by skill. `rng` draws the wrong answers that are offered."""
     opposites = _pairs(OPPOSITES)
     categories = [(item, name) for name, items in CATEGORIES.items() for item in items.split()]
     days, months, numbers = DAYS.split(), MONTHS.split(), NUMBERS.split()
@@ -185,6 +183,7 @@ def facts(rng: random.Random) -> dict[str, list[Question]]:
         "category": _ask(rng, "category", {"category": categories}),
         "young": _ask(rng, "young", {"young": _pairs(YOUNG)}),
         "capital": _ask(rng, "capital", {"capital": _pairs(CAPITALS)}),
+        "past": _ask(rng, "past", {"past": _pairs(PAST)}),
         "calendar": [
             *_ask(rng, "calendar", {"day_after": _next(days), "day_before": _next(days[::-1])}),
             *_ask(rng, "calendar", {"month_after": _next(months), "month_before": _next(months[::-1])}),
@@ -196,15 +195,6 @@ def facts(rng: random.Random) -> dict[str, list[Question]]:
         ),
         "comparison": _comparisons(numbers),
     }
-
-
-def position(rng: random.Random) -> Question:
-    """Which of three words stands first, or last."""
-    kind = rng.choice(("first", "last"))
-    words = rng.sample(WORDS, 3)
-    answer = words[0] if kind == "first" else words[-1]
-    wrong = tuple(word for word in words if word != answer)
-    return Question("position", rng.choice(WORDINGS[kind]).format(*words), answer, wrong)
 
 
 def _ask(rng: random.Random, skill: str, asked: dict[str, list[Fact]]) -> list[Question]:

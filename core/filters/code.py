@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from core.documents.ledger import Verdict
-from core.filters.counting import characters, characters_but, line_lengths, ratio
+from core.filters.counting import characters, characters_but, line_lengths, matches, ratio
 from core.filters.judging import Filter, Rule, above, below, text_rules, verdict
 
 
@@ -37,7 +37,7 @@ class Code(Filter):
 def code(documents: pa.Table, options: Code) -> Verdict:
     """Judges a table of DOCUMENTS.
 
-    Reasons: auto_generated (evidence: the marker), long_lines, long_mean_line, few_alphanumerics (evidence: the value).
+    Reasons: auto_generated (evidence: the marker); long_lines, long_mean_line, few_alphanumerics (the value).
     An empty document breaks the last.
     """
 
@@ -48,7 +48,7 @@ def code(documents: pa.Table, options: Code) -> Verdict:
         lines, longest = line_lengths(texts)
         yield above("long_lines", longest, options.max_line_length, "characters in the longest line")
         size = characters(texts)
-        mean = ratio(pc.add(pc.subtract(size, lines), 1), lines)  # the newlines between the lines are in none
+        mean = ratio(pc.subtract(size, matches(texts, "\n")), lines)
         yield above("long_mean_line", mean, options.max_mean_line_length, "characters per line")
         alphanumeric = ratio(characters_but(texts, r"^\pL\pN"), size)
         yield below("few_alphanumerics", alphanumeric, options.min_alphanumeric_share, "of the characters")

@@ -11,9 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 SPACE = r"\s\v\x{85}\p{Z}"  # RE2's \s is ASCII without the vertical tab; with the others it is Unicode's
-PUNCTUATION = (
-    r"\p{P}$+<=>^`|~"  # Unicode's, and the ASCII symbols that Python's string.punctuation has besides
-)
+PUNCTUATION = r"\p{P}$+<=>^`|~"  # Unicode's, and the ASCII symbols that Python's string.punctuation has besides
 
 
 def characters(texts: pa.Array) -> pa.Array:
@@ -47,7 +45,7 @@ def matches(texts: pa.Array, pattern: str) -> pa.Array:
 
 
 def line_lengths(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Lines of each text and the characters of its longest line. A newline at the end begins no further line."""
+    """Lines of each text and the characters of its longest line; a newline at the end begins no further line."""
     split = pc.split_pattern(pc.replace_substring_regex(texts, r"\r?\n\z", ""), "\n")
     lengths = pc.utf8_length(pc.list_flatten(split)).to_numpy()
     lines = pc.list_value_length(split).to_numpy()

@@ -23,7 +23,7 @@ from core.filters.judging import Filter, Rule, above, below, text_rules, verdict
 
 
 class Heuristics(Filter):
-    """Gopher's quality rules (Rae et al. 2021, arXiv:2112.11446, appendix A1.1), made for English web text."""
+    """Gopher's quality rules for English web text (Rae et al. 2021, arXiv:2112.11446, appendix A1.1)."""
 
     min_words: int = Field(50, ge=0, description="Words at least. Gopher: 50.")
     max_words: int = Field(100_000, ge=1, description="Words at most. Gopher: 100,000.")
@@ -76,9 +76,7 @@ def heuristics(documents: pa.Table, options: Heuristics) -> Verdict:
         yield above("ellipsis_lines", trailing, options.max_ellipsis_lines, "of the lines")
         alphabetic = ratio(words_with_letters(texts), word_count)
         yield below("non_alphabetic_words", alphabetic, options.min_alphabetic_words, "of the words")
-        yield below(
-            "too_few_stop_words", _stop_words(texts, options), options.min_stop_words, "different stop words"
-        )
+        yield below("too_few_stop_words", _stop_words(texts, options), options.min_stop_words, "different stop words")
 
     return verdict(documents, options, text_rules(rules))
 
@@ -87,9 +85,7 @@ def _stop_words(texts: pa.Array, options: Heuristics) -> pa.Array:
     """How many of the stop words each text holds, as whole words in any case."""
     lowered = pc.utf8_lower(texts)
     held = (
-        pc.match_substring_regex(lowered, rf"(?:^|[^\pL\pN_]){_literal(word)}(?:$|[^\pL\pN_])").cast(
-            pa.int64()
-        )
+        pc.match_substring_regex(lowered, rf"(?:^|[^\pL\pN_]){_literal(word)}(?:$|[^\pL\pN_])").cast(pa.int64())
         for word in dict.fromkeys(word.lower() for word in options.stop_words)
     )
     return reduce(pc.add, held, pa.repeat(pa.scalar(0, pa.int64()), len(texts)))

@@ -40,7 +40,7 @@ Rules = Callable[[pa.Table], Iterator[Rule]]
 
 
 def verdict(documents: pa.Table, options: Filter, rules: Rules) -> Verdict:
-    """Drops the documents that break a rule, for the first they break; those of other sources are not looked at."""
+    """Drops the documents that break a rule, for the first they break. Other sources are not looked at."""
     judged = _judged(documents, options)
     chosen = documents.filter(judged)
     reason = evidence = pa.nulls(chosen.num_rows, pa.string())

@@ -13,7 +13,7 @@ from core.filters.judging import Filter, Rule, above, below, text_rules, verdict
 
 
 class Length(Filter):
-    """Bounds on the size of a document: all its text, the turns of a dialogue together. Only those given count."""
+    """Bounds on the size of a document: all its text, the turns of a dialogue together. None is set by default."""
 
     min_characters: int | None = Field(None, ge=0, description="Characters (code points) at least.")
     max_characters: int | None = Field(None, ge=1, description="Characters (code points) at most.")
@@ -22,7 +22,7 @@ class Length(Filter):
     min_letters: int | None = Field(
         None,
         ge=0,
-        description="Characters at least, once punctuation, spaces, newlines and tabs are removed. SlimPajama: 200.",
+        description="Characters at least once punctuation, spaces, newlines and tabs are removed. SlimPajama: 200.",
     )
 
     @model_validator(mode="after")
@@ -44,7 +44,8 @@ class Length(Filter):
 def length(documents: pa.Table, options: Length) -> Verdict:
     """Judges a table of DOCUMENTS.
 
-    Reasons: too_short, too_long (characters), too_few_words, too_many_words, too_few_letters; evidence: the count.
+    Reasons: too_short, too_long (characters), too_few_words, too_many_words, too_few_letters.
+    Evidence: the count.
     The rule of letters: SlimPajama, https://www.cerebras.ai/blog/slimpajama, "low-length documents".
     """
 

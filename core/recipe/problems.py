@@ -59,54 +59,98 @@ def key_path(loc: Loc) -> str:
 
 
 def validate(tree: Tree) -> tuple[Recipe | None, list[Problem]]:
-    """The recipe (None where it cannot be built at all) and everything that the schema refuses.
+    """The recipe and everything that the schema refuses.
 
-    The recipe that comes back beside problems is without the keys that were refused, so that the
-    cross-field rules can still be asked.
+    Beside problems, the recipe that comes back is a mended one, for the cross-field rules to be asked all the same:
+    a misspelt key counts as the one that was meant, a refused value as not given, a section that cannot be built
+    as a placeholder. What only follows from such a mending is not reported. None where even that does not help.
     """
     problems: dict[Loc, Problem] = {}
+    mended: set[Loc] = set()
+    guessed: set[Loc] = set()  # of the mended, where what now stands is not what was meant
     values = copy.deepcopy(tree.values)
-    for _ in range(20):  # each turn removes at least one refused key, or ends
+    for _ in range(20):  # mending one place can lay bare another; recipes end within a few turns
         try:
             return Recipe.model_validate(values), list(problems.values())
         except ValidationError as error:
-            removed = False
-            for loc, problem in _problems(tree, error):
-                problems.setdefault(loc, problem)
-                removed |= _remove(values, loc)
-            if not removed:
-                break
+            for loc, kind, problem in _problems(tree, values, error):
+                if kind == "missing" and loc in mended:
+                    continue  # it was there under a misspelt name
+                if not any(each[: len(loc)] == loc for each in guessed):
+                    problems.setdefault(loc, problem)
+                _mend(values, loc, kind, problem, mended, guessed)
     return None, list(problems.values())
 
 
-def _problems(tree: Tree, error: ValidationError) -> Iterator[tuple[Loc, Problem]]:
-    expected: dict[Loc, list[str]] = {}
-    details: dict[Loc, Any] = {}
+def _problems(tree: Tree, values: dict[str, Any], error: ValidationError) -> Iterator[tuple[Loc, str, Problem]]:
+    """Each place that is refused once, unknown keys first: a misspelt key explains a missing one."""
+    details: dict[Loc, list[Any]] = {}
     for detail in error.errors():
-        loc = _written(tree, detail["loc"], detail["type"])
-        details.setdefault(loc, detail)
-        expected.setdefault(loc, []).append(_expected(detail))
-    for loc, detail in details.items():
-        if detail["type"] == "extra_forbidden":
+        details.setdefault(_written(values, detail["loc"], detail["type"]), []).append(detail)
+    for loc, several in sorted(details.items(), key=lambda item: item[1][0]["type"] != "extra_forbidden"):
+        kind = several[0]["type"]
+        where, key = place(tree, loc), key_path(loc)
+        if kind == "extra_forbidden":
             owner = model_at(loc[:-1])
             known = list(owner.model_fields) if owner else []
             nearest = next(iter(difflib.get_close_matches(str(loc[-1]), known, n=1)), None) or _elsewhere(str(loc[-1]))
-            wanted = f"one of the keys {', '.join(known)}"
-            yield loc, Problem(place(tree, loc), key_path(loc), f"unknown key '{loc[-1]}'", wanted, nearest)
+            expected = "a known key" if nearest else f"one of the keys {', '.join(known)}"
+            yield loc, kind, Problem(where, key, f"unknown key '{loc[-1]}'", expected, nearest)
         else:
-            found = "no such key" if detail["type"] == "missing" else _shorten(detail["input"])
-            wanted = " or ".join(dict.fromkeys(expected[loc]))
-            yield loc, Problem(place(tree, loc), key_path(loc), found, wanted)
+            found = "no such key" if kind == "missing" else _shorten(several[0]["input"])
+            yield loc, kind, Problem(where, key, found, " or ".join(dict.fromkeys(map(_expected, several))))
 
 
-def _written(tree: Tree, loc: Loc, kind: str) -> Loc:
+def _mend(values: dict[str, Any], loc: Loc, kind: str, problem: Problem, mended: set[Loc], guessed: set[Loc]) -> None:
+    parent, key = _parent(values, loc)
+    if kind == "extra_forbidden":
+        value = parent.pop(key)
+        if problem.nearest and "." not in problem.nearest and problem.nearest not in parent:
+            parent[problem.nearest] = value
+            mended.add((*loc[:-1], problem.nearest))
+        mended.add((*loc, "unknown"))  # below the key, so that what its section lacks is still reported
+        return
+    if kind == "missing":
+        mended.add(loc)
+        loc = loc[:-1]
+        parent, key = _parent(values, loc)
+    again = loc in mended
+    mended.add(loc)
+    guessed.add(loc)
+    if loc in _PLACEHOLDERS or not loc:
+        where = loc or ("name",)
+        _parent(values, where)[0][where[-1]] = copy.deepcopy(_PLACEHOLDERS[where])
+    elif kind.startswith(("int_", "float_", "greater_than", "less_than")) and not again:
+        parent[key] = 1  # some number, so that the section around it can still be asked
+    elif isinstance(parent, list | dict):
+        del parent[key]
+
+
+_PLACEHOLDERS: dict[Loc, Any] = {
+    ("name",): "unnamed",
+    ("model",): {"base": "unknown"},
+    ("data",): {"sources": {"unknown": {"python_library": {}}}},
+    ("data", "sources"): {"unknown": {"python_library": {}}},
+    ("train",): {"unknown": {"data": {"sources": ["unknown"]}, "max_steps": 1}},
+}
+
+
+def _parent(values: dict[str, Any], loc: Loc) -> tuple[Any, Any]:
+    """The container of a place, and its key there."""
+    node: Any = values
+    for part in loc[:-1]:
+        node = node[part]
+    return node, (loc[-1] if loc else None)
+
+
+def _written(values: dict[str, Any], loc: Loc, kind: str) -> Loc:
     """pydantic's location without the names of union members and the like, which nobody wrote."""
-    node: Any = tree.values
+    node: Any = values
     written: Loc = ()
     for part in loc:
-        if (isinstance(node, dict) and part in node) or (
-            isinstance(node, list) and isinstance(part, int) and part < len(node)
-        ):
+        if isinstance(node, dict) and part in node:
+            node = node[part]
+        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
             node = node[part]
         else:
             return (*written, part) if kind == "missing" else written
@@ -120,6 +164,8 @@ def _expected(detail: Any) -> str:
         return "a value: it has no default"
     if detail["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return "a mapping of keys"
+    if detail["type"] == "too_short":
+        return "at least one entry"
     return message[:1].lower() + message[1:]
 
 
@@ -139,29 +185,6 @@ _TYPE_NAMES = {
     bool: "true/false",
 }
 _TYPE_NAMES[type(None)] = "nothing"
-
-
-def _remove(values: dict[str, Any], loc: Loc) -> bool:
-    """Removes the refused key, or what lacks a required one; the top level's own sections stay."""
-    node: Any = values
-    path = []
-    for part in loc:
-        path.append((node, part))
-        if (isinstance(node, dict) and part in node) or (
-            isinstance(node, list) and isinstance(part, int) and part < len(node)
-        ):
-            node = node[part]
-        else:
-            path.pop()
-            break
-    if not path:
-        if loc == ("name",):  # so that a recipe without a name is still checked as a whole
-            values["name"] = "unnamed"
-            return True
-        return False
-    container, part = path[-1]
-    del container[part]
-    return True
 
 
 def model_at(loc: Loc) -> type[BaseModel] | None:

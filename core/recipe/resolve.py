@@ -35,7 +35,7 @@ class Resolved:
         return f"{self.recipe.name}-{self.scale}" if self.scale else self.recipe.name
 
     def values(self) -> dict[str, Any]:
-        """Every value, defaults included, as plain data; alternatives that were not chosen are left out."""
+        """Every value, defaults included, as plain data."""
         values: dict[str, Any] = self.recipe.model_dump(mode="json")
         values["data"]["steps"] = [{step.kind: step.options.model_dump(mode="json")} for step in self.recipe.data.steps]
         return values
@@ -54,9 +54,9 @@ class Resolved:
         """The origin of each value by its key path."""
         return {".".join(map(str, loc)): self.origin(loc) for loc in _leaves(self.values())}
 
-    def as_yaml(self, origins: bool = True) -> str:
+    def as_yaml(self) -> str:
         """The resolved recipe as YAML that can be run again, each value's origin in a comment."""
-        document = self._commented(self.values(), ()) if origins else self.values()
+        document = self._commented(self.values(), ())
         yaml = YAML()
         yaml.width = 4096
         stream = io.StringIO()
@@ -67,8 +67,10 @@ class Resolved:
         if isinstance(value, dict) and value:
             mapping = CommentedMap()
             for key, item in value.items():
+                if item is None and self.origin((*loc, key)) == "default":
+                    continue  # an alternative that was not taken
                 mapping[key] = self._commented(item, (*loc, key))
-                if not isinstance(mapping[key], CommentedMap | CommentedSeq):
+                if not isinstance(mapping[key], CommentedMap) and not _is_block(mapping[key]):
                     mapping.yaml_add_eol_comment(self.origin((*loc, key)), key, column=56)
             return mapping
         if isinstance(value, list) and value:
@@ -108,6 +110,10 @@ def _examine(tree: Tree) -> tuple[Recipe | None, list[Problem]]:
     if recipe is not None:
         problems += broken_rules(tree, recipe)
     return recipe, sorted(problems, key=lambda problem: _line_number(problem.where))
+
+
+def _is_block(value: Any) -> bool:
+    return isinstance(value, CommentedSeq) and not value.fa.flow_style()
 
 
 def _line_number(where: str) -> int:

@@ -24,7 +24,17 @@ def broken_rules(tree: Tree, recipe: Recipe) -> Iterator[Problem]:
         _chat_has_template,
     ):
         for loc, found, expected, nearest in rule(tree, recipe):
+            if loc[0] == "train" and loc[1] not in written_names(tree, "train"):
+                continue  # a placeholder's
             yield Problem(place(tree, loc), key_path(loc), found, expected, nearest)
+
+
+def written_names(tree: Tree, *loc: str) -> list[str]:
+    """The keys of a mapping as the recipe writes them, whether what they hold is right or not."""
+    node = tree.values
+    for part in loc:
+        node = node.get(part) if isinstance(node, dict) else None  # type: ignore[assignment]
+    return list(node) if isinstance(node, dict) else []
 
 
 Broken = Iterator[tuple[Loc, str, str, str | None]]
@@ -32,7 +42,7 @@ Broken = Iterator[tuple[Loc, str, str, str | None]]
 
 def _known_sources(tree: Tree, recipe: Recipe) -> Broken:
     """The mixture, the steps, the phases and the tokenizer name only sources that there are."""
-    sources = tree.values["data"]["sources"]
+    sources = written_names(tree, "data", "sources")
     named: list[tuple[Loc, Iterable[str]]] = [(("data", "mixture"), recipe.data.mixture or ())]
     named += [(("train", name, "data", "sources"), phase.data.sources) for name, phase in recipe.train.items()]
     for number, step in enumerate(recipe.data.steps):
@@ -46,9 +56,12 @@ def _known_sources(tree: Tree, recipe: Recipe) -> Broken:
                 here = (*loc, name) if loc[-1] == "mixture" else loc
                 nearest = next(iter(difflib.get_close_matches(name, sources, n=1)), None)
                 yield here, f"unknown source '{name}'", f"one of data.sources: {', '.join(sources)}", nearest
+    mixture = recipe.data.mixture
+    if mixture is None or not set(mixture) <= set(sources):
+        return
     for name, phase in recipe.train.items():
         for source in phase.data.sources:
-            if recipe.data.mixture is not None and source in sources and not recipe.data.mixture.get(source):
+            if source in sources and not mixture.get(source):
                 loc = ("train", name, "data", "sources")
                 yield (
                     loc,
@@ -100,7 +113,7 @@ def _adapters_and_zero(tree: Tree, recipe: Recipe) -> Broken:
 
 
 def _known_models(tree: Tree, recipe: Recipe) -> Broken:
-    known = ["base", *recipe.train]
+    known = ["base", *written_names(tree, "train")]
     for name in (recipe.evaluate.models or []) if recipe.evaluate else []:
         if name not in known:
             nearest = next(iter(difflib.get_close_matches(name, known, n=1)), None)

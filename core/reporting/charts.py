@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
 
 # role: (light, dark). The one place where the colours of pages and charts are decided. All light colours
 # differ, because a drawn colour is traced back to its role. Series: Okabe-Ito's hues, told apart by colour-blind
@@ -96,7 +97,7 @@ class Canvas:
         artist.set_gid(name)
         self.tips[name] = list(texts)
 
-    def series(self, axes: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> None:
+    def tips_along(self, axes: Axes, x: ArrayLike, y: ArrayLike, texts: Sequence[str]) -> None:
         """Tips along a line: markers that cannot be seen but can be pointed at."""
         (markers,) = axes.plot(x, y, "o", markersize=11, markeredgewidth=0, alpha=0.0, color=colour("ink"))
         self.tip(markers, *texts)
@@ -112,12 +113,8 @@ def draw(
     The same data give the same bytes.
     """
     title, alt = visible(title), visible(alt)
-    files, pages = [], []
-    for narrow in (False, True):
-        root = _tree(title, alt, paint, height(narrow), narrow)
-        files.append(_file(root))
-        pages.append(_inline(root, "narrow" if narrow else "wide"))
-    return Chart(title, alt, data, files[0], Markup("".join(pages)))
+    wide, narrow = (_tree(title, alt, paint, height(narrow), narrow) for narrow in (False, True))
+    return Chart(title, alt, data, _file(wide), Markup(_inline(wide, "wide") + _inline(narrow, "narrow")))
 
 
 def slug(text: str) -> str:
@@ -125,9 +122,7 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80] or "unnamed"
 
 
-def _tree(
-    title: str, alt: str, paint: Callable[[Canvas], None], height: float, narrow: bool
-) -> ElementTree.Element:
+def _tree(title: str, alt: str, paint: Callable[[Canvas], None], height: float, narrow: bool) -> ElementTree.Element:
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -79,6 +79,16 @@ def shortened(text: str, length: int) -> str:
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
+def cut(text: str, longest: int) -> str:
+    """A text's beginning, and how much is left out."""
+    return text if len(text) <= longest else f"{text[:longest]} … [{count(len(text) - longest)} more characters]"
+
+
+def by_reason(amounts: dict[str, int]) -> str:
+    """{"too_short": 100} -> "too_short 100" """
+    return ", ".join(f"{name} {count(n)}" for name, n in sorted(amounts.items(), key=lambda item: -item[1])) or "–"
+
+
 def visible(text: str) -> str:
     """Text from data, made safe to print: what cannot be seen or would turn the reading order is shown by name.
 

@@ -14,7 +14,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from core.errors import DataError
 
 Shape = TypeVar("Shape", bound=BaseModel)
-_SURROGATES = re.compile("[\ud800-\udfff]")
 State = Literal["done", "unfinished", "not run"]
 Figure = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]  # JSON has no NaN
 
@@ -184,6 +183,11 @@ class Run:
         """The recipe's name, or else the directory's."""
         return str(self.settings.get("name") or self.directory.name)
 
+    def remark(self, stage: str) -> str:
+        """What must be said of a stage that is not done."""
+        state = self.states[stage]
+        return "" if state == "done" else state
+
 
 def read_run(directory: Path) -> Run:
     """Reads all that a page says of a run, except the documents and answers it quotes.
@@ -225,7 +229,7 @@ def parse_json(data: bytes, place: str) -> Any:
         text = data.decode("utf-8")
         value = json.loads(text)
         if "\\ud" in text.lower():
-            value = json.loads(_SURROGATES.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
+            value = json.loads(_LONE_SURROGATES.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
         return value
     except (ValueError, RecursionError) as error:
         raise DataError(f"{place}: not valid JSON ({error}). Run its stage again to have it rewritten.") from error
@@ -244,6 +248,9 @@ def read_lines(path: Path) -> list[tuple[str, Any]]:
         for place, line in ((f"{path}:{number}", line) for number, line in enumerate(lines, 1))
         if line.strip()
     ]
+
+
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def _phase(directory: Path) -> Phase:
@@ -291,6 +298,4 @@ def _shaped(value: Any, shape: type[Shape], place: str) -> Shape:
         first = error.errors(include_url=False, include_context=False)[0]
         key = ".".join(map(str, first["loc"])) or "the whole"
         found = f", found {str(first['input'])[:80]!r}" if first["type"] != "missing" else ""
-        raise DataError(
-            f"{place}: {key}: {first['msg']}{found}. Run its stage again to have it rewritten."
-        ) from error
+        raise DataError(f"{place}: {key}: {first['msg']}{found}. Run its stage again to have it rewritten.") from error

@@ -46,6 +46,21 @@ class Progress:
     best_validation_loss: float | None = None
     best_step: int | None = None
 
+    def totals(self) -> dict[str, Any]:
+        """What is worth knowing of a finished phase."""
+        return {
+            "steps": self.step,
+            "epochs": self.epoch,
+            "tokens": self.tokens,
+            "target_tokens": self.target_tokens,
+            "seconds": round(self.seconds, 3),
+            "tokens_per_second": round(self.tokens / self.seconds, 1),
+            "first_loss": self.first_loss,
+            "last_loss": self.last_loss,
+            "best_validation_loss": self.best_validation_loss,
+            "best_step": self.best_step,
+        }
+
 
 @dataclass(frozen=True)
 class Run:

@@ -1,0 +1,109 @@
+"""The n-grams of documents as hashes: what similarity and overlap between documents are counted in.
+
+Tokens are the words `re.findall(r"\\w+", text.lower())`, so punctuation and case do not count in any script, or the
+characters of these words joined by single spaces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Unit = Literal["word", "character"]
+
+WORD = re.compile(r"\w+")
+CODE_POINTS = 0x110000
+
+
+@dataclass(frozen=True)
+class Shingles:
+    """The set of n-grams of each document: row i has hashes[offsets[i]:offsets[i + 1]], ascending, each once."""
+
+    offsets: NDArray[np.int64]  # [rows + 1]
+    hashes: NDArray[np.uint64]  # [offsets[-1]]
+
+    @staticmethod
+    def concatenate(parts: Sequence[Shingles]) -> Shingles:
+        """The rows of all parts, in order."""
+        sizes = np.concatenate([np.zeros(1, np.int64), *(np.diff(part.offsets) for part in parts)])
+        hashes = [np.empty(0, np.uint64), *(part.hashes for part in parts)]
+        return Shingles(np.cumsum(sizes), np.concatenate(hashes))
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, lower-cased and without punctuation."""
+    return WORD.findall(text.lower())
+
+
+def shingles(content: pa.LargeStringArray, ngram: int, unit: Unit = "word") -> Shingles:
+    """Set of the rolling 64-bit hashes of each document's n-grams.
+
+    A document with fewer than `ngram` tokens has one n-gram, the whole of it; one without tokens has none.
+    Different n-grams have the same hash with a probability of 2**-64.
+    """
+    from core.dedup import ngram_kernels as kernels
+
+    return Shingles(*kernels.ngrams(*text_buffers(content), ngram, unit == "word", True, *character_tables()))
+
+
+def ordered_ngrams(content: pa.LargeStringArray, ngram: int) -> Shingles:
+    """Like `shingles` of words, but every n-gram in the order of the text, repeats and all."""
+    from core.dedup import ngram_kernels as kernels
+
+    return Shingles(*kernels.ngrams(*text_buffers(content), ngram, True, False, *character_tables()))
+
+
+def text_buffers(content: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The bytes of all texts and offsets int64[rows + 1] into them, without a copy.
+
+    Only texts with a letter whose lower case is not one character by itself come out lower-cased: capital sigma, which
+    ends a word differently, and capital I with a dot.
+    """
+    from core.dedup import ngram_kernels as kernels
+
+    data, offsets = buffers(content)
+    rows = kernels.depends_on_context(data, offsets)
+    if not rows.any():
+        return data, offsets
+    lowered = [text.lower() for text in content.filter(pa.array(rows)).to_pylist()]
+    return buffers(pc.replace_with_mask(content, pa.array(rows), pa.array(lowered, content.type)))
+
+
+def buffers(content: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The bytes of the column and offsets int64[rows + 1] into them, without a copy, read-only. Nulls are empty."""
+    if content.null_count:
+        content = pc.fill_null(content, "")
+    _, starts, text = content.buffers()
+    data = np.frombuffer(text if text is not None else b"", np.uint8)
+    offsets = np.zeros(1, np.int64)
+    if len(content):
+        offsets = np.frombuffer(starts, np.int64)[content.offset : content.offset + len(content) + 1]
+    data.flags.writeable = False  # one type of arguments, so that each kernel is compiled once
+    offsets.flags.writeable = False
+    return data, offsets
+
+
+@cache
+def character_tables() -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
+    """What the kernels know of characters: the hash value of the ASCII ones uint64[128], and each code point
+    lower-cased uint32[0x110000]; 0 for what is not part of a word. Both are Python's own lower() and \\w.
+    """
+    from core.dedup import ngram_kernels as kernels
+
+    codes = np.concatenate([np.arange(0xD800), np.arange(0xE000, CODE_POINTS)])  # all but the surrogates
+    codes = codes[codes != ord("İ")]  # becomes two characters, so `text_buffers` lowers it
+    text = codes.astype("<u4").tobytes().decode("utf-32-le").lower()
+    lowered = np.frombuffer(text.encode("utf-32-le"), "<u4")
+    folded = np.zeros(CODE_POINTS, np.uint32)
+    for run in WORD.finditer(text):
+        folded[codes[run.start() : run.end()]] = lowered[run.start() : run.end()]
+    letters = np.array([kernels.mix(code) | kernels.HIGHEST if code else 0 for code in folded[:128]], np.uint64)
+    return letters, folded

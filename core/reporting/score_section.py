@@ -1,0 +1,91 @@
+"""What a run's page says of scores: every one with its error, and what training changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from core.reporting.examples import Answer, Question, questions
+from core.reporting.formats import count, cut, decimal, signed
+from core.reporting.frame import Block, Cell, Column, Part, Quote, Quotes, Section, Table, Text
+from core.reporting.options import Report
+from core.reporting.run_files import Run, Scores
+from core.reporting.score_charts import MOST_ROWS, measure, score_bars
+from core.reporting.score_differences import NOISE, differences, in_unit
+
+TONES = {"better": "good", "worse": "bad", "within noise": "quiet", "no error known": "quiet"}
+
+
+def score_section(run: Run, options: Report) -> Section:
+    """Bars, the table of all scores, and questions with the models' answers."""
+    if run.scores is None:
+        return Section("Scores", [Text("No model has been scored.")], run.remark("evaluate"))
+    drawn = [score for score in run.scores.scores if in_unit(score)]
+    blocks: list[Block] = [score_bars(run.scores.models, drawn)] if drawn else []
+    blocks.append(_table(run.scores, {measure(score) for score in drawn}))
+    asked = questions(run.directory / "evaluate" / "samples", run.scores.models, options.questions_per_task)
+    if asked:
+        blocks.append(Text("Questions with the models' answers, evenly spread over each task."))
+    for task, found in asked.items():
+        quotes = [_quote(question, options.longest_example) for question in found]
+        blocks.append(Quotes(task, f"{len(quotes)} question{'s' if len(quotes) != 1 else ''}", quotes))
+    return Section("Scores", blocks, run.remark("evaluate"))
+
+
+def _table(scores: Scores, drawn: set[str]) -> Table:
+    found = {(measure(score), score.model): score for score in scores.scores}
+    changes = {each.name: each for each in differences(scores)}
+    columns = [Column("task, metric"), Column("questions", count)]
+    for model in scores.models:
+        columns += [Column(model, decimal), Column("±", decimal, "standard error")]
+    if len(scores.models) > 1:
+        columns.append(Column("difference", signed, f"{scores.models[-1]} less {scores.models[0]}"))
+        columns += [Column("±", decimal, "standard error of the difference"), Column("verdict")]
+    rows = []
+    for name in dict.fromkeys(measure(score) for score in scores.scores):
+        of = [found.get((name, model)) for model in scores.models]
+        row: list[Any] = [name, next((score.samples for score in of if score), None)]
+        for score in of:
+            row += [score.value, Cell(score.stderr, "quiet")] if score else [None, None]
+        if change := changes.get(name):
+            tone = TONES[change.verdict]
+            row += [Cell(change.value, tone), Cell(change.error, "quiet"), Cell(change.verdict, tone)]
+        row += [None] * (len(columns) - len(row))
+        rows.append(row)
+    return Table("Scores with their standard errors", columns, rows, _note(scores, drawn))
+
+
+def _note(scores: Scores, drawn: set[str]) -> str:
+    said = []
+    if len(scores.models) > 1:
+        said.append(
+            f"Difference: {scores.models[-1]} less {scores.models[0]}. Within noise: smaller than {NOISE:g} standard "
+            "errors of the difference, which are the two errors' root sum of squares."
+        )
+    lower = sorted({measure(score) for score in scores.scores if score.higher_is_better is False})
+    if lower:
+        said.append(f"Lower is better for {', '.join(lower)}.")
+    hidden = {measure(score) for score in scores.scores} - drawn
+    if hidden:
+        said.append(f"Not in the chart, being no number between 0 and 1: {', '.join(sorted(hidden))}.")
+    if len(drawn) > MOST_ROWS:
+        said.append(f"The chart shows the first {MOST_ROWS} of {len(drawn)}.")
+    return " ".join(said)
+
+
+def _quote(question: Question, longest: int) -> Quote:
+    parts = [Part("question", cut(question.prompt, longest))] if question.prompt else []
+    if question.choices:
+        parts.append(Part("choices", cut("\n".join(question.choices), longest)))
+    parts.append(Part("expected", cut(question.expected, longest)))
+    for model, answer in question.answers.items():
+        parts += _answer(model, answer, question.metric, longest)
+    return Quote([("question", question.id)], parts)
+
+
+def _answer(model: str, answer: Answer, metric: str, longest: int) -> list[Part]:
+    scored = "" if answer.score is None else f", {metric} {answer.score:g}"
+    tone = {1.0: "good", 0.0: "bad"}.get(answer.score, "") if answer.score is not None else ""
+    parts = [Part(f"{model}{scored}", cut(answer.text, longest) or "(nothing)", tone)]
+    if answer.taken_as is not None:
+        parts.append(Part(f"{model}, taken as", cut(answer.taken_as, longest) or "(nothing)"))
+    return parts

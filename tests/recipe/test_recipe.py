@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.errors import RecipeError
+from core.recipe.loading import find_recipe, load_tree, shipped_recipes
+from core.recipe.problems import InvalidRecipe, known_keys
+from core.recipe.resolve import check_recipe, load_recipe
+
+GOOD = """\
+name: small
+model:
+  config: {hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2, num_attention_heads: 4}
+  tokenizer: {train: {vocabulary: 500}}
+data:
+  sources:
+    lib: {python_library: {}}
+    talk: {files: talk.jsonl, fields: {messages: turns}}
+  steps:
+    - length: {min_words: 5}
+    - minhash_dedup: {}
+  mixture: {lib: all, talk: 100}
+train:
+  pretrain:
+    data: {sources: [lib], sequence_length: 128}
+    max_steps: 10
+  sft:
+    data: {sources: [talk], sequence_length: 128}
+    method: lora
+    epochs: 2
+scales:
+  tiny:
+    train: {sft: {epochs: null, max_steps: 3}}
+    data: {mixture: {lib: 5}}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def rewritten(recipe: Path, *changes: tuple[str, str]) -> Path:
+    text = recipe.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    recipe.write_text(text)
+    return recipe
+
+
+def problems(recipe: Path, **arguments) -> list[str]:
+    return [str(problem) for problem in check_recipe(str(recipe), **arguments)]
+
+
+def test_a_right_recipe_has_no_problems(recipe):
+    assert check_recipe(str(recipe)) == []
+
+
+def test_shipped_recipes_are_right_in_every_scale():
+    assert shipped_recipes()
+    for name in shipped_recipes():
+        assert check_recipe(name) == []
+
+
+def test_all_problems_come_at_once_with_line_key_found_expected_and_nearest(recipe):
+    rewritten(
+        recipe,
+        ("num_hidden_layers", "num_hidden_layer"),
+        ("vocabulary: 500", "vocabulary: many"),
+        ("lib: all, talk", "libb: all, talk"),
+        ("minhash_dedup: {}", "minhash_dedup: {treshold: 0.7}"),
+        ("epochs: 2", "epochs: twice"),
+        ("max_steps: 10", "max_steps: 10\n    micro_batch_size: 5"),
+    )
+    name = str(recipe)
+    assert problems(recipe) == [
+        f"{name}:3  model.config.num_hidden_layer: found unknown key 'num_hidden_layer'; expected a known key; "
+        "did you mean 'num_hidden_layers'?",
+        f"{name}:4  model.tokenizer.train.vocabulary: found 'many' (text); expected a valid integer",
+        f"{name}:11  data.steps.1.minhash_dedup.treshold: found unknown key 'treshold'; expected a known key; "
+        "did you mean 'threshold'?",
+        f"{name}:12  data.mixture.libb: found unknown source 'libb'; expected one of data.sources: lib, talk; "
+        "did you mean 'lib'?",
+        f"{name}:14  train.pretrain: found {{data: …, max_steps: …, micro_batch_size: …}} (mapping); expected "
+        "global_batch_size 32 is not a multiple of micro_batch_size 5",
+        f"{name}:22  train.sft.epochs: found 'twice' (text); expected a valid number",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("sequence_length: 128}\n    max", "sequence_length: 4096}\n    max", "4096 tokens; expected at most the model's 2048"),
+        ("method: lora", "method: qlora\n    zero_stage: 3", "the 4-bit weights would not shard"),
+        ("max_steps: 10", "max_steps: 10\n    method: lora", "expected full: the first phase of a model made from"),
+        ("sources: [talk]", "sources: [tlak]", "unknown source 'tlak'; expected one of data.sources: lib, talk; did you"),
+        ("epochs: 2", "epochs: 2\n    max_steps: 4", "expected give either epochs or max_steps"),
+        ("lib: all, talk: 100}", "lib: 0, talk: all}", "found 'lib', of which the mixture takes nothing"),
+        ("talk: 100}", "talk: all}\n  seed: 3", "unknown key 'seed'; expected a known key; did you mean 'seed'"),
+        ("name: small", "nome: small", "unknown key 'nome'; expected a known key; did you mean 'name'"),
+        ("lib: {python_library: {}}", "lib: {python_library: {}, dataset: x}", "a source needs exactly one of"),
+        ("- minhash_dedup: {}", "- minhash_dedup: {}\n      length: {min_words: 2}", "a step has exactly one of the keys"),
+    ],
+)
+def test_each_kind_of_mistake_is_named(recipe, old, new, expected):
+    found = problems(rewritten(recipe, (old, new)))
+    assert any(expected in problem for problem in found), found
+    assert all(f"{recipe}:" in problem for problem in found)
+
+
+def test_a_mistake_in_a_scale_is_found_without_asking_for_it(recipe):
+    found = problems(rewritten(recipe, ("max_steps: 3", "max_stebs: 3")))
+    assert all(f"{recipe}:23" in problem for problem in found)
+    assert "did you mean 'max_steps'" in found[0]
+
+
+def test_what_an_override_breaks_is_said_to_come_from_the_command_line(recipe):
+    with pytest.raises(InvalidRecipe, match="^command line  train.sft.epochs: found 'x'"):
+        load_recipe(str(recipe), overrides=["train.sft.epochs=x"])
+
+
+def test_every_value_knows_where_it_comes_from(recipe):
+    resolved = load_recipe(str(recipe), "tiny", ["train.pretrain.learning_rate=1e-3"])
+    origins = resolved.origins()
+    assert origins["train.pretrain.max_steps"] == "small.yaml:16"
+    assert origins["train.sft.max_steps"] == "scale tiny (small.yaml:23)"
+    assert origins["data.mixture.lib"] == "scale tiny (small.yaml:24)"
+    assert origins["train.pretrain.learning_rate"] == "command line"
+    assert origins["train.sft.schedule"] == "default"
+    assert resolved.recipe.train["pretrain"].learning_rate == 1e-3
+    assert resolved.recipe.train["sft"].epochs is None
+    assert resolved.run_name == "small-tiny"
+
+
+def test_overrides_reach_list_items_and_null_removes(recipe):
+    overrides = ["data.steps.1.minhash_dedup.threshold=0.7", "data.mixture=null", "train.pretrain=null"]
+    resolved = load_recipe(str(recipe), overrides=[*overrides, "train.sft.method=full"]).recipe
+    assert resolved.data.steps[1].options.threshold == 0.7
+    assert resolved.data.mixture is None
+    assert list(resolved.train) == ["sft"]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("epochs", "an override is key.path=value"),
+        ("data.steps.7.length={}", "'7' is not an item number of a list of 2"),
+        ("data.steps.x.length={}", "'x' is not an item number"),
+        ("seed=[", "not valid YAML"),
+    ],
+)
+def test_a_malformed_override_is_named(recipe, override, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(recipe), overrides=[override])
+
+
+def test_the_shown_recipe_resolves_to_the_same_recipe(recipe, tmp_path):
+    first = load_recipe(str(recipe), "tiny")
+    (tmp_path / "again.yaml").write_text(first.as_yaml())
+    assert load_recipe(str(tmp_path / "again.yaml")).recipe == first.recipe
+
+
+def test_an_unknown_recipe_gets_the_nearest_name():
+    with pytest.raises(RecipeError, match="did you mean quickstart"):
+        find_recipe("quikstart")
+    with pytest.raises(RecipeError, match=r"nowhere\.yaml: no such recipe file"):
+        find_recipe("nowhere.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"name: [", r"bad\.yaml:\d+ not valid YAML"),
+        (b"- a\n- b\n", "a recipe is a mapping"),
+        (b"name: \xff\n", "not UTF-8 text"),
+        (b"name: a\nname: b\n", r"bad\.yaml:2 not valid YAML.*duplicate key"),
+        (b"", "a recipe is a mapping"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_named_with_its_line(tmp_path, text, message):
+    (tmp_path / "bad.yaml").write_bytes(text)
+    with pytest.raises(RecipeError, match=message):
+        load_tree(tmp_path / "bad.yaml")
+
+
+def test_an_unknown_scale_is_named(recipe):
+    with pytest.raises(RecipeError, match="no scale 'huge'; the recipe has: tiny"):
+        load_recipe(str(recipe), "huge")
+
+
+def test_no_key_of_the_schema_lacks_a_way_to_it():
+    keys = list(known_keys())
+    assert {"train.<name>.lora.rank", "data.steps.<number>.minhash_dedup.threshold", "seed"} <= set(keys)
+
+
+def test_checking_a_recipe_loads_neither_torch_nor_ray():
+    code = "import sys; from core.recipe.resolve import check_recipe; check_recipe('quickstart');"
+    code += "print(sorted({'torch', 'ray', 'transformers', 'datasets', 'lm_eval', 'numba'} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
