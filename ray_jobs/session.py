@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from typing import Any
 
 from core.errors import ResourceError
@@ -18,7 +20,6 @@ class RaySession:
     def __init__(self, address: str | None = None) -> None:
         self.address = address or os.environ.get("RAY_ADDRESS")
         self.dashboard: str | None = None
-        self._open = False
 
     def require(self) -> dict[str, float]:
         """Connects if need be; returns the cluster's resources. Raises ResourceError where no Ray answers."""
@@ -31,10 +32,10 @@ class RaySession:
             options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
             try:
                 if self.address:
+                    _require_answer(self.address)
                     context = ray.init(address=self.address, **options)
-                else:
-                    context = ray.init(include_dashboard=True, dashboard_host="127.0.0.1", **options)
-                    self._open = True
+                else:  # "local": without it, Ray would look for a cluster that was here once
+                    context = ray.init(address="local", include_dashboard=True, dashboard_host="127.0.0.1", **options)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 where = self.address or "here"
                 raise ResourceError(
@@ -48,14 +49,27 @@ class RaySession:
 
     def close(self) -> None:
         """Ends the local Ray, if this session started one; leaves a cluster that it joined as it is."""
-        import sys
-
         if "ray" in sys.modules:
             import ray
 
             if ray.is_initialized():
                 ray.shutdown()
-        self._open = False
+
+
+def _require_answer(address: str) -> None:
+    """Raises ConnectionError at once where nothing listens; Ray itself would wait for a quarter of an hour."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    if address.startswith("ray://"):
+        raise ConnectionError("Ray Client is not supported: run on a node of the cluster, or with `ray job submit`")
+    bootstrap = canonicalize_bootstrap_address(address)
+    if bootstrap is None:
+        raise ConnectionError("no running Ray is known on this machine")
+    host, _, port = bootstrap.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        raise ConnectionError(f"{bootstrap} does not answer: {error.strerror or error}") from error
 
 
 def _quiet() -> None:

@@ -19,7 +19,9 @@ from core.dedup.exact import first_occurrences
 from core.dedup.ngrams import Shingles, Unit, buffers, character_tables, shingles, text_buffers
 from core.options import Options
 
-NEIGHBOURS = 32  # rows of the same bucket that a row is compared with, in each band
+CROWD = 32  # rows of a bucket of which not all are compared with each other, and
+NEIGHBOURS = 8  # how many of them each is compared with then
+MERGE = 1 << 22  # pairs of several bands that are held before those found twice are left out
 CHUNK = 1 << 26  # bytes of text whose n-grams are held at a time to verify pairs
 LANES = 32  # permutations that the compiled loop takes at a time
 
@@ -147,9 +149,9 @@ def candidate_pairs(keys: NDArray[np.uint64], sources: NDArray[np.int64] | None 
     keys: uint64[rows, bands] of all documents; sources: a number per row, where only rows of the same are compared.
 
     Time and memory are linear in the rows. Rows that agree in every band, nearly always the same text, are paired with
-    the first of them, which alone stands for them elsewhere. A bucket of more than `NEIGHBOURS` + 1 rows is put in the
-    order of the following bands' keys, and each row is paired with the next `NEIGHBOURS` ones only: a true duplicate
-    agrees in many bands, so it stands nearby in one of these orders or in a bucket that is small.
+    the first of them, which alone stands for them elsewhere. A bucket of `CROWD` rows or more is put in the order of
+    the following bands' keys, and each row is paired with the next `NEIGHBOURS` ones only: a true duplicate agrees in
+    many bands, so it stands nearby in one of these orders, or in a bucket that is small.
     """
     if sources is not None:
         groups = [np.flatnonzero(sources == source) for source in np.unique(sources)]
@@ -161,12 +163,24 @@ def candidate_pairs(keys: NDArray[np.uint64], sources: NDArray[np.int64] | None 
     copies = np.flatnonzero((first != rows) & filled)
     pairs = (first[copies] << 32) | copies
     distinct = np.flatnonzero((first == rows) & filled)
+    unmerged: list[NDArray[np.int64]] = []
     for band in range(keys.shape[1]):
-        pairs = np.union1d(pairs, _pairs_of_band(keys, band, distinct))
+        unmerged += _pairs_of_band(keys, band, distinct)
+        if sum(map(len, unmerged)) > max(len(pairs), MERGE):
+            pairs, unmerged = _merged(pairs, *unmerged), []
+    pairs = _merged(pairs, *unmerged)
     return np.stack([pairs >> 32, pairs & 0xFFFFFFFF], axis=1)
 
 
-def _pairs_of_band(keys: NDArray[np.uint64], band: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def _merged(*pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All of them in ascending order, each once. Sorting is much faster than numpy's `unique`."""
+    together: NDArray[np.int64] = np.concatenate(pairs)
+    together.sort()
+    new: NDArray[np.bool_] = np.diff(together, prepend=-1) != 0
+    return together[new]
+
+
+def _pairs_of_band(keys: NDArray[np.uint64], band: int, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     from core.dedup import key_kernels as kernels
 
     own = keys[rows, band]
@@ -174,14 +188,14 @@ def _pairs_of_band(keys: NDArray[np.uint64], band: int, rows: NDArray[np.int64])
     own, rows = own[repeated], rows[repeated]
     order = np.argsort(own, kind="stable")
     own, rows = own[order], rows[order]
-    starts = np.flatnonzero(np.diff(own, prepend=~own[:1]))
-    sizes = np.diff(starts, append=len(own))
-    crowded = np.repeat(sizes > NEIGHBOURS + 1, sizes)
+    sizes = np.diff(np.flatnonzero(np.diff(own, prepend=~own[:1])), append=len(own))
+    crowded = np.repeat(sizes >= CROWD, sizes)
+    pairs = [kernels.neighbour_pairs(own[~crowded], rows[~crowded], CROWD)]
     if crowded.any():
-        members = rows[crowded]
-        following = [(band + step) % keys.shape[1] for step in (3, 2, 1)]
-        rows[crowded] = members[np.lexsort((*(keys[members, other] for other in following), own[crowded]))]
-    return kernels.neighbour_pairs(own, rows, NEIGHBOURS)
+        own, rows = own[crowded], rows[crowded]
+        following = [keys[rows, (band + step) % keys.shape[1]] for step in (3, 2, 1)]
+        pairs.append(kernels.neighbour_pairs(own, rows[np.lexsort((*following, own))], NEIGHBOURS))
+    return pairs
 
 
 def jaccard(pairs: NDArray[np.int64], shingles: Shingles) -> NDArray[np.float64]:
@@ -192,7 +206,6 @@ def jaccard(pairs: NDArray[np.int64], shingles: Shingles) -> NDArray[np.float64]
 
 
 def near_duplicates(
-    rows: int,
     pairs: NDArray[np.int64],
     jaccards: NDArray[np.float64] | None,
     lengths: NDArray[np.int64],
@@ -203,7 +216,7 @@ def near_duplicates(
     Clusters are the connected components of the pairs whose similarity reaches the threshold, or of all pairs where
     `jaccards` is None. So a removed document may be less similar than that to the kept one, by way of others.
 
-    rows: how many documents there are; lengths: int64[rows], by which "longest" goes; of equals the first stays.
+    lengths: int64[rows] of all documents, by which "longest" goes; of equals the first stays.
     The column jaccard is the similarity to the kept document if that pair was compared, else the greatest of the
     document's pairs that reach the threshold; null where `jaccards` is None.
     """
@@ -213,6 +226,7 @@ def near_duplicates(
     if jaccards is not None:
         similar = jaccards >= options.threshold
         pairs, jaccards = pairs[similar], jaccards[similar]
+    rows = len(lengths)
     left, right = pairs.T
     graph = coo_array((np.ones(len(pairs), np.int8), (left, right)), shape=(rows, rows))
     clusters, cluster = connected_components(graph, directed=False)
@@ -256,7 +270,7 @@ def find_near_duplicates(
         numbers = sources.dictionary_encode().indices.to_numpy().astype(np.int64)
     pairs = candidate_pairs(band_keys(content, options, seed), numbers)
     jaccards = exact_jaccards(content, pairs, options) if options.verify else None
-    return near_duplicates(len(content), pairs, jaccards, np.diff(buffers(content)[1]), options)
+    return near_duplicates(pairs, jaccards, np.diff(buffers(content)[1]), options)
 
 
 def exact_jaccards(

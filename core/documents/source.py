@@ -11,6 +11,7 @@ from core.options import Options
 
 Format = Literal["json", "jsonl", "csv", "tsv", "parquet", "text"]
 Form = Literal["text", "messages", "instruction", "pair"]
+Role = Literal["system", "user", "assistant"]
 
 Column = Annotated[str, Field(min_length=1)]
 
@@ -42,12 +43,10 @@ class Fields(Options):
 
     text: Column | None = Field(None, description="Column with the text of a document.")
 
-    messages: Column | None = Field(
-        None, description="Column with a dialogue: a list of {role, content} objects."
-    )
+    messages: Column | None = Field(None, description="Column with a dialogue: a list of {role, content} objects.")
     role: Column = Field("role", description="Key of a message that holds who speaks.")
     content: Column = Field("content", description="Key of a message that holds what is said.")
-    roles: dict[str, Literal["system", "user", "assistant"]] | None = Field(
+    roles: dict[str, Role] | None = Field(
         None,
         description="Names of the roles in the data, as {name: role}, e.g. {human: user, gpt: assistant}. "
         "Without it they must be system, user and assistant already.",
@@ -152,9 +151,7 @@ class Source(Options):
         description="For CSV and TSV files without a header line: the names of the columns.",
     )
 
-    dataset: Column | None = Field(
-        None, description="Hugging Face dataset: its name, or a local directory of one."
-    )
+    dataset: Column | None = Field(None, description="Hugging Face dataset: its name, or a local directory of one.")
     subset: Column | None = Field(None, description="Configuration of the dataset.")
     split: Column = Field("train", description="Split of the dataset.")
     revision: Column | None = Field(None, description="Commit, tag or branch of the dataset.")
@@ -219,9 +216,7 @@ class Source(Options):
 
 def _changed(options: Options, names: set[str]) -> list[str]:
     """Those of the named fields that are not as they are by default, in alphabetical order."""
-    return sorted(
-        name for name in names if getattr(options, name) != type(options).model_fields[name].default
-    )
+    return sorted(name for name in names if getattr(options, name) != type(options).model_fields[name].default)
 
 
 _KEYS_OF: dict[str, set[str]] = {

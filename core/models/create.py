@@ -40,6 +40,7 @@ def transformers_config(config: ModelConfig, tokenizer: PreTrainedTokenizerFast)
     from transformers import AutoConfig
 
     settings = config.model_dump(exclude={"architecture", "rope_theta", "sliding_window"})
+    settings["num_key_value_heads"] = config.num_key_value_heads or config.num_attention_heads
     settings["rope_parameters"] = {"rope_type": "default", "rope_theta": config.rope_theta}
     if config.architecture == "mistral":
         settings["sliding_window"] = config.sliding_window

@@ -97,8 +97,9 @@ def model_length(recipe: Recipe) -> int | None:
 
 def _new_model_in_full(tree: Tree, recipe: Recipe) -> Broken:
     """Adapters on frozen random weights would learn nothing worth having."""
-    name, phase = next(iter(recipe.train.items()))
-    if recipe.model.config is not None and phase.method != "full":
+    name = next(iter(written_names(tree, "train")), "")
+    phase = recipe.train.get(name)
+    if recipe.model.config is not None and phase is not None and phase.method != "full":
         expected = "full: the first phase of a model made from model.config trains all its weights"
         yield ("train", name, "method"), f"'{phase.method}'", expected, None
 

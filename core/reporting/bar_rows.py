@@ -14,6 +14,8 @@ from core.reporting.formats import shortened, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.container import BarContainer
+    from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,24 @@ class Rows:
     centres: npt.NDArray[np.float64]
     thickness: float
 
+    def bars(self, widths: ArrayLike, starts: ArrayLike, role: str, label: str) -> BarContainer:
+        """A piece of every row's stacked bar, in a colour by its role."""
+        return self.axes.barh(
+            self.centres,
+            widths,
+            left=starts,
+            height=self.thickness,
+            color=colour(role),
+            edgecolor=colour("paper"),
+            linewidth=0.8,
+            label=label,
+        )
+
 
 def bar_rows(
     canvas: Canvas, names: Sequence[str], notes: Sequence[str] | None = None, ends: Iterable[float] = ()
 ) -> Rows:
-    """Named rows, first on top.
+    """Named rows, first on top; a name may have two lines.
 
     notes: a text for each row, where its bar ends (`ends`, in data units) or, on a phone, beside its name.
     """
@@ -43,10 +58,10 @@ def bar_rows(
         axes.set_yticks([])
         for place, name, note in zip(places, names, notes, strict=True):
             above, transform = place - 0.28, axes.get_yaxis_transform()
-            axes.text(0, above, short_name(name, 30), transform=transform, va="center")
+            axes.text(0, above, short_name(" · ".join(name.split("\n")), 34), transform=transform, va="center")
             axes.text(1, above, note, transform=transform, va="center", ha="right", color=colour("muted"))
         return Rows(axes, places + 0.16, 0.46)
-    axes.set_yticks(places, [short_name(name, 28) for name in names])
+    axes.set_yticks(places, ["\n".join(short_name(line, 28) for line in name.split("\n")) for name in names])
     axes.tick_params(axis="y", labelcolor=colour("ink"))
     for place, note, end in zip(places, notes, ends, strict=False):
         note_beside(axes, note, end, place)
@@ -83,7 +98,8 @@ def legend_above(canvas: Canvas) -> None:
         handlelength=0.9,
         handleheight=0.9,
         columnspacing=1.6,
-        borderpad=0.2,
+        borderpad=0,
+        borderaxespad=0.2,
     )
 
 

@@ -41,7 +41,7 @@ COLOURS = {
     "ghost": ("#e7ebef", "#242e38"),
     "before": ("#9aa6b2", "#71808f"),
     "series-1": ("#2a7696", "#58abc9"),
-    "series-2": ("#d9902f", "#e5a957"),
+    "series-2": ("#d39a48", "#e5a957"),
     "series-3": ("#4b9a75", "#6fbd98"),
     "series-4": ("#b5607c", "#d88aa3"),
     "series-5": ("#7d6cae", "#a596d3"),
@@ -108,7 +108,7 @@ def draw(
 ) -> Chart:
     """Paints a chart wide and narrow.
 
-    paint: draws on the canvas' figure, with the colours of COLOURS only.
+    paint: draws on the canvas' figure, in the colours of COLOURS: others would not follow the theme.
     height: pixels, given whether the drawing is narrow.
     The same data give the same bytes.
     """
@@ -118,8 +118,8 @@ def draw(
 
 
 def slug(text: str) -> str:
-    """'Learning curves: sft' -> 'learning-curves-sft'"""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80] or "unnamed"
+    """'Learning curves: sft' -> 'Learning-curves-sft', for file names and anchors"""
+    return re.sub(r"[^\w-]+", "-", text).strip("-")[:80] or "unnamed"
 
 
 def _tree(title: str, alt: str, paint: Callable[[Canvas], None], height: float, narrow: bool) -> ElementTree.Element:
@@ -148,6 +148,8 @@ def _tree(title: str, alt: str, paint: Callable[[Canvas], None], height: float, 
 
 
 def _style(salt: str) -> dict[str, Any]:
+    from cycler import cycler
+
     muted, rule, ink = colour("muted"), colour("rule"), colour("ink")
     return {
         "svg.fonttype": "none",
@@ -161,6 +163,7 @@ def _style(salt: str) -> dict[str, Any]:
         "axes.titlecolor": ink,
         "axes.titlesize": 12.5,
         "axes.titlelocation": "left",
+        "axes.prop_cycle": cycler(color=[colour(role) for role in SERIES]),
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.spines.left": False,
@@ -174,6 +177,7 @@ def _style(salt: str) -> dict[str, Any]:
         "xtick.labelcolor": muted,
         "ytick.labelcolor": muted,
         "ytick.major.size": 0,
+        "figure.constrained_layout.w_pad": 0.01,
         "lines.linewidth": 1.8,
         "legend.frameon": False,
         "legend.fontsize": 12,
@@ -251,7 +255,9 @@ def _inline(root: ElementTree.Element, kind: str) -> str:
     roles = {light: role for role, (light, _) in COLOURS.items()}
 
     def themed(style: str) -> str:
-        style = re.sub(r"#[0-9a-f]{6}", lambda found: f"var(--{roles[found[0]]})", style)
+        style = re.sub(
+            r"#[0-9a-f]{6}", lambda found: f"var(--{roles[found[0]]})" if found[0] in roles else found[0], style
+        )
         return style.replace("font-family: 'DejaVu Sans'; ", "").replace("font-family: 'DejaVu Sans'", "")
 
     root.set("class", kind)

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from core.reporting.bar_rows import bar_rows, legend_above, room_for_notes, rows_height, short_name
-from core.reporting.charts import SERIES, Canvas, Chart, colour, draw
+from core.reporting.charts import SERIES, Canvas, Chart, draw
 from core.reporting.formats import count, percent, short_count
 from core.reporting.run_files import Ledger
 
@@ -28,24 +28,15 @@ def waterfall(ledger: Ledger) -> Chart:
         bars[f"{len(rest)} other sources"] = np.sum([left[source] for source in rest], axis=0)
 
     def paint(canvas: Canvas) -> None:
-        notes = [count(n) + (f"   −{count(lost)}" if lost else "") for n, lost in zip(totals, dropped, strict=True)]
+        notes = [count(n) + (f" (−{count(lost)})" if lost else "") for n, lost in zip(totals, dropped, strict=True)]
         rows = bar_rows(canvas, ledger.steps, notes, totals + dropped)
         ends = np.zeros(len(totals))
         for (source, documents), role in zip(bars.items(), SERIES, strict=False):
-            drawn = rows.axes.barh(
-                rows.centres,
-                documents,
-                left=ends,
-                height=rows.thickness,
-                color=colour(role),
-                label=short_name(source, 20),
-            )
+            drawn = rows.bars(documents, ends, role, short_name(source, 20))
             for bar, step, n in zip(drawn, ledger.steps, documents, strict=True):
                 canvas.tip(bar, f"{source}, after {step}: {count(n)} documents")
             ends = ends + documents
-        ghosts = rows.axes.barh(
-            rows.centres, dropped, left=totals, height=rows.thickness, color=colour("ghost"), label="dropped here"
-        )
+        ghosts = rows.bars(dropped, totals, "ghost", "dropped here")
         for bar, step, n in zip(ghosts, ledger.steps, dropped, strict=True):
             canvas.tip(bar, f"{step} dropped {count(n)} documents")
         rows.axes.xaxis.set_major_formatter(lambda value, _: short_count(value))
@@ -82,10 +73,7 @@ def fates(ledger: Ledger) -> Chart:
         for number, fate in enumerate(["kept", *dropping]):
             role = SERIES[1 + (number - 1) % (len(SERIES) - 1)] if number else "accent"
             amounts = np.array([documents.get((source, fate), 0) for source in shown])
-            label = f"dropped by {short_name(fate, 20)}" if number and not canvas.narrow else short_name(fate, 20)
-            drawn = rows.axes.barh(
-                rows.centres, amounts / read, left=ends, height=rows.thickness, color=colour(role), label=label
-            )
+            drawn = rows.bars(amounts / read, ends, role, short_name(fate, 20))
             for bar, source, n, share in zip(drawn, shown, amounts, amounts / read, strict=True):
                 what = f"dropped by {fate}" if number else "kept"
                 canvas.tip(bar, f"{source}: {count(n)} documents {what} ({percent(share)})")
@@ -98,7 +86,7 @@ def fates(ledger: Ledger) -> Chart:
     beyond = f" The {len(shown)} largest of {len(ledger.sources)} sources." if len(shown) < len(ledger.sources) else ""
     return draw(
         "What became of each source",
-        "A bar for each source: the share of its documents that is kept, then what each step dropped." + beyond,
+        "A bar for each source: the share of its documents that is kept, then the shares that steps dropped." + beyond,
         _table(data, FATES),
         paint,
         lambda narrow: rows_height(narrow, len(shown), 1 + len(dropping)),

@@ -30,9 +30,10 @@ def curation_section(run: Run, options: Report) -> Section:
     blocks: list[Block] = [Text(problem, "bad") for problem in contradictions(ledger)]
     if ledger.sources:
         blocks += [waterfall(ledger), fates(ledger)]
-    blocks += [_sources(ledger), _reasons(ledger), _steps(ledger)]
+    blocks += [_sources(ledger), _reasons(ledger)]
     if ledger.planted:
         blocks.append(_planted(ledger))
+    blocks.append(_steps(ledger))
     examples = dropped_examples(run.directory / "curate" / "dropped", options.examples_per_reason)
     if examples:
         text = "Examples of what was dropped, evenly spread over all documents of a step and reason."

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -66,22 +67,19 @@ def dropped_examples(directory: Path, per_reason: int) -> dict[tuple[str, str], 
     if not keys or not per_reason:
         return {}
     index = pa.concat_tables(keys).sort_by([(name, "ascending") for name in (*KEY, "file", "row")])
-    groups = [(step, reason) for step, reason in zip(*(index[name].to_pylist() for name in KEY[:2]), strict=True)]
-    starts = [n for n in range(len(groups)) if not n or groups[n] != groups[n - 1]]
+    starts = _starts(index)
     chosen = [
-        start + offset
-        for start, end in zip(starts, [*starts[1:], len(groups)], strict=True)
-        for offset in evenly(end - start, per_reason)
+        start + offset for start, end in pairwise([*starts, len(index)]) for offset in evenly(end - start, per_reason)
     ]
-    index = index.take(chosen)
+    index = index.take(pa.array(chosen, pa.int64()))
     places = list(zip(index["file"].to_pylist(), index["row"].to_pylist(), strict=True))
     found: dict[tuple[int, int], Dropped] = {}
     for number in sorted({file for file, _ in places}):
         rows = np.array(sorted(row for file, row in places if file == number))
         found |= {(number, int(row)): document for row, document in _documents(files[number], rows)}
     examples: dict[tuple[str, str], list[Dropped]] = {}
-    for place, position in zip(places, chosen, strict=True):
-        examples.setdefault(groups[position], []).append(found[place])
+    for place, step, reason in zip(places, index["step"].to_pylist(), index["reason"].to_pylist(), strict=True):
+        examples.setdefault((step, reason), []).append(found[place])
     return examples
 
 
@@ -105,6 +103,13 @@ def questions(directory: Path, models: Sequence[str], per_task: int) -> dict[str
 def evenly(total: int, wanted: int) -> list[int]:
     """At most `wanted` of the positions 0 ... total - 1, first and last included, evenly spaced."""
     return np.unique(np.linspace(0, total - 1, min(total, wanted)).round().astype(int)).tolist() if total else []
+
+
+def _starts(index: pa.Table) -> list[int]:
+    """Where each step and reason begins in the sorted rows."""
+    codes = [index[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in KEY[:2]]
+    changes = [np.diff(code, prepend=-1) != 0 for code in codes]
+    return np.flatnonzero(changes[0] | changes[1]).tolist()
 
 
 def _keys(path: Path, number: int) -> pa.Table:

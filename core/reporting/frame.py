@@ -48,7 +48,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value with a tone: "good", "bad", "quiet", or "code" for hashes and paths."""
+    """A value with a tone: "good", "bad", "quiet", "whole" (kept on one line), or "hash"."""
 
     value: Any
     tone: str = ""
@@ -64,12 +64,11 @@ class Table:
     rows: Sequence[Sequence[Any]]
     note: str = ""
     folded: bool = False
-    plain: bool = False  # neither sorted nor filtered: a list of facts in an order of its own
 
     @property
     def filtered(self) -> bool:
         """Whether it is long enough for a filter."""
-        return len(self.rows) >= FILTERED_FROM and not self.plain
+        return len(self.rows) >= FILTERED_FROM
 
     def cells(self) -> list[list[tuple[str, str, str]]]:
         """Text, sort key ("" for the text itself) and CSS classes of every cell."""
@@ -85,6 +84,13 @@ class Table:
             return cell.text or str(cell.value), "", tone
         missing = isinstance(cell.value, float) and math.isnan(cell.value)
         return cell.text or column.show(cell.value), "" if missing else repr(cell.value), tone
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A few figures, each with its name."""
+
+    facts: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,7 @@ class Quotes:
     quotes: Sequence[Quote]
 
 
-Block = Text | Table | Code | Quotes | Chart
+Block = Text | Facts | Table | Code | Quotes | Chart
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from core.reporting.formats import duration, moment, size
+from core.reporting.formats import count, duration, moment, size
 from core.reporting.frame import Block, Cell, Code, Column, Section, Table, Text
 from core.reporting.run_files import Manifest, Run
+
+MOST_FILES = 1000
 
 
 def recipe_section(run: Run) -> Section:
@@ -22,21 +24,10 @@ def recipe_section(run: Run) -> Section:
 
 def provenance_section(run: Run) -> Section:
     """Stages, hardware, packages and files. What all stages share is said once."""
-    columns = [
-        Column("stage"),
-        Column("state"),
-        Column("fingerprint"),
-        Column("seed", str),
-        Column("code"),
-        Column("git commit"),
-        Column("started"),
-        Column("finished"),
-        Column("time", duration),
-    ]
-    rows = [_stage(stage, run.states[stage], manifest) for stage, manifest in run.manifests.items()]
-    blocks: list[Block] = [Table("Stages", columns, rows)]
+    blocks: list[Block] = [_stages(run)]
     done = {stage: manifest for stage, manifest in run.manifests.items() if manifest}
     if done:
+        blocks += [_fingerprints(done)]
         blocks += [_by_stage("Hardware", {s: _hardware(m) for s, m in done.items()}, folded=False)]
         blocks += [_by_stage("Packages", {s: m.packages for s, m in done.items()}, folded=True), _files(done)]
     return Section("Provenance", blocks)
@@ -47,20 +38,26 @@ def without_passwords(text: str) -> str:
     return re.sub(r"(?<=://)[^/\s@]*:[^/\s@]*(?=@)", "***", text)
 
 
-def _stage(stage: str, state: str, manifest: Manifest | None) -> list[Any]:
-    if manifest is None:
-        return [stage, Cell(state, "quiet"), *[None] * 7]
-    return [
-        stage,
-        state,
-        Cell(manifest.fingerprint, "code"),
-        manifest.seed,
-        Cell(str(manifest.code), "code"),
-        Cell(manifest.git_commit, "code"),
-        moment(manifest.started),
-        moment(manifest.finished),
-        manifest.seconds,
+def _stages(run: Run) -> Table:
+    columns = [Column("stage"), Column("state"), Column("started"), Column("finished"), Column("time", duration)]
+    rows = []
+    for stage, manifest in run.manifests.items():
+        state = Cell(run.states[stage], "" if manifest else "quiet")
+        times = (
+            [Cell(moment(each), "whole") for each in (manifest.started, manifest.finished)] if manifest else [None] * 2
+        )
+        rows.append([stage, state, *times, manifest.seconds if manifest else None])
+    return Table("Stages", columns, rows)
+
+
+def _fingerprints(done: Mapping[str, Manifest]) -> Table:
+    columns = [Column("stage"), Column("fingerprint"), Column("code"), Column("git commit"), Column("seed", str)]
+    rows = [
+        [stage, *(Cell(value, "hash") for value in (m.fingerprint, str(m.code), m.git_commit)), m.seed]
+        for stage, m in done.items()
     ]
+    note = "A fingerprint is of the recipe's section, the inputs' fingerprints, the seed and the stage's code."
+    return Table("Fingerprints", columns, rows, note)
 
 
 def _hardware(manifest: Manifest) -> dict[str, str]:
@@ -94,8 +91,10 @@ def _by_stage(title: str, values: Mapping[str, Mapping[str, str]], folded: bool)
 def _files(done: Mapping[str, Manifest]) -> Table:
     columns = [Column("file"), Column("stage"), Column("size", size), Column("xxh3_128")]
     rows = [
-        [Cell(file.path, "code"), stage, file.bytes, Cell(file.xxh3_128, "code")]
+        [Cell(file.path, "hash"), stage, file.bytes, Cell(file.xxh3_128, "hash")]
         for stage, manifest in done.items()
         for file in manifest.files
     ]
-    return Table("Files", columns, rows, folded=True)
+    beyond = len(rows) - MOST_FILES
+    note = f"{count(beyond)} more are named in the manifests." if beyond > 0 else ""
+    return Table("Files", columns, rows[:MOST_FILES], note, folded=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from core.artifacts.atomic import write_bytes
 from core.reporting.curation_section import curation_section
-from core.reporting.formats import count, decimal, duration, moment, percent, short_count, signed
+from core.reporting.formats import count, decimal, duration, moment, percent, short_count, signed, with_error
 from core.reporting.frame import Card, Mark, Page, render
 from core.reporting.options import Report
 from core.reporting.provenance_section import provenance_section, recipe_section
@@ -64,13 +64,13 @@ def _story(run: Run) -> str:
     found = differences(run.scores) if run.scores else []
     if overall := headline(found):
         name, first, last, error = overall
-        change = signed(last - first) + (f" ± {decimal(error)}" if error is not None else "")
+        change = with_error(signed(last - first), error)
         said.append(f"Training took {name} from {decimal(first)} to {decimal(last)} ({change}).")
     if len(found) > 1:
         verdicts = [each.verdict for each in found]
         told = [(verdicts.count(word), word) for word in ("better", "worse", "within noise", "no error known")]
         parts = [f"{number} {word}" for number, word in told if number]
-        said.append(f"Of {len(found)} scores, {', '.join(parts)}.")
+        said.append(f"{len(found)} scores in all: {', '.join(parts)}.")
     if not run.scores:
         unfinished = [stage for stage, state in run.states.items() if state != "done"]
         said.append(f"Not finished yet: {', '.join(unfinished)}." if unfinished else "Nothing was scored.")
@@ -87,9 +87,9 @@ def _score_card(run: Run) -> list[Card]:
         return [Card("Base → trained", "not scored", wide=True)]
     name, first, last, error = overall
     noise = error is not None and abs(last - first) < NOISE * error
-    judged = "no error known" if error is None else "within noise" if noise else f"± {decimal(error)}"
+    judged = ", no error known" if error is None else ", within noise" if noise else ""
     tone = "" if noise or error is None else "good" if last > first else "bad"
-    note = f"{name}: {signed(last - first)} {judged}"
+    note = f"{name}: {with_error(signed(last - first), error)}{judged}"
     return [Card(f"{run.scores.models[0]} → {run.scores.models[-1]}", decimal(last), note, tone, decimal(first), True)]
 
 

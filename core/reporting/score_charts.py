@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from core.reporting.bar_rows import bar_rows, legend_above, note_beside, rows_height, short_name
 from core.reporting.charts import SERIES, Canvas, Chart, colour, draw
-from core.reporting.formats import decimal
+from core.reporting.formats import decimal, with_error
 from core.reporting.run_files import Score
 
 MOST_ROWS = 40
@@ -25,13 +25,14 @@ def score_bars(models: Sequence[str], scores: Sequence[Score]) -> Chart:
     scores: with values in 0 ... 1, which is where the axis ends.
     """
     found = {(measure(score), score.model): score for score in scores}
-    names = list(dict.fromkeys(measure(score) for score in scores))[:MOST_ROWS]
+    labels = {measure(score): f"{score.task}\n{_metric(score)}" for score in scores}
+    names = list(labels)[:MOST_ROWS]
     roles = ["before", *SERIES] if len(models) > 1 else ["accent"]
     if len(models) == 2:
         roles = ["before", "accent"]
 
     def paint(canvas: Canvas) -> None:
-        rows = bar_rows(canvas, names)
+        rows = bar_rows(canvas, [labels[name] for name in names])
         thickness = rows.thickness * 1.25 / len(models)
         for number, model in enumerate(models):
             role = roles[min(number, len(roles) - 1)]
@@ -45,18 +46,16 @@ def score_bars(models: Sequence[str], scores: Sequence[Score]) -> Chart:
             shown = np.where(errors > 0, errors, np.nan)
             rows.axes.errorbar(values, centres, xerr=shown, fmt="none", color=colour("ink"), linewidth=1.2, capsize=3)
             for bar, n, value, error, centre in zip(bars, here, values, errors, centres, strict=True):
-                text = decimal(value) + (f" ± {decimal(error)}" if error else "")
-                canvas.tip(bar, f"{model}, {names[n]}: {text}")
+                canvas.tip(bar, f"{model}, {names[n]}: {with_error(decimal(value), error or None)}")
                 note_beside(rows.axes, decimal(value), value + error, centre)
         rows.axes.set_xticks(np.linspace(0, 1, 6))
         rows.axes.set_xlim(0, 1.16 if canvas.narrow else 1.08)
         legend_above(canvas)
 
-    values = [f"{name}: " + ", ".join(_said(found, name, models)) for name in names]
     data = [dict(zip(COLUMNS.names, _row(score), strict=True)) for score in scores]
     return draw(
-        "Scores",
-        "Bars with one standard error to each side. " + "; ".join(values) + ".",
+        "Scores of each model",
+        "A bar for each model, grouped by task and metric, with one standard error to each side.",
         pa.Table.from_pylist(data, COLUMNS),
         paint,
         lambda narrow: rows_height(narrow, len(names), len(models), 18 + 22 * len(models), 34 + 22 * len(models)),
@@ -65,12 +64,11 @@ def score_bars(models: Sequence[str], scores: Sequence[Score]) -> Chart:
 
 def measure(score: Score) -> str:
     """What was measured, in words: task, metric, and the filter where there is one."""
-    filtered = "" if score.filter == "none" else f" ({score.filter})"
-    return f"{score.task} · {score.metric}{filtered}"
+    return f"{score.task} · {_metric(score)}"
 
 
-def _said(found: dict[tuple[str, str], Score], name: str, models: Sequence[str]) -> list[str]:
-    return [f"{model} {decimal(found[name, model].value)}" for model in models if (name, model) in found]
+def _metric(score: Score) -> str:
+    return score.metric if score.filter == "none" else f"{score.metric} ({score.filter})"
 
 
 def _row(score: Score) -> tuple[str | float | None, ...]:

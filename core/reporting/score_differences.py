@@ -62,7 +62,7 @@ def headline(found: Sequence[Difference]) -> tuple[str, float, float, float | No
     chosen = list(by_task.values())
     if not chosen:
         return None
-    name = chosen[0].name if len(chosen) == 1 else f"mean of {len(chosen)} tasks"
+    name = chosen[0].name if len(chosen) == 1 else f"the mean of {len(chosen)} tasks"
     first = sum(each.first.value for each in chosen) / len(chosen)
     last = sum(each.last.value for each in chosen) / len(chosen)
     errors = [each.error for each in chosen if each.error is not None]

@@ -12,6 +12,7 @@ from core.reporting.run_files import Run, Scores
 from core.reporting.score_charts import MOST_ROWS, measure, score_bars
 from core.reporting.score_differences import NOISE, differences, in_unit
 
+MOST_QUOTED_TASKS = 20
 TONES = {"better": "good", "worse": "bad", "within noise": "quiet", "no error known": "quiet"}
 
 
@@ -24,8 +25,10 @@ def score_section(run: Run, options: Report) -> Section:
     blocks.append(_table(run.scores, {measure(score) for score in drawn}))
     asked = questions(run.directory / "evaluate" / "samples", run.scores.models, options.questions_per_task)
     if asked:
-        blocks.append(Text("Questions with the models' answers, evenly spread over each task."))
-    for task, found in asked.items():
+        beyond = len(asked) - MOST_QUOTED_TASKS
+        more = f" The answers to {count(beyond)} more tasks are in evaluate/samples." if beyond > 0 else ""
+        blocks.append(Text(f"Questions with the models' answers, evenly spread over each task.{more}"))
+    for task, found in list(asked.items())[:MOST_QUOTED_TASKS]:
         quotes = [_quote(question, options.longest_example) for question in found]
         blocks.append(Quotes(task, f"{len(quotes)} question{'s' if len(quotes) != 1 else ''}", quotes))
     return Section("Scores", blocks, run.remark("evaluate"))
@@ -73,13 +76,13 @@ def _note(scores: Scores, drawn: set[str]) -> str:
 
 
 def _quote(question: Question, longest: int) -> Quote:
-    parts = [Part("question", cut(question.prompt, longest))] if question.prompt else []
+    parts = [Part("question", cut(question.prompt, longest, keep_end=True))] if question.prompt else []
     if question.choices:
         parts.append(Part("choices", cut("\n".join(question.choices), longest)))
     parts.append(Part("expected", cut(question.expected, longest)))
     for model, answer in question.answers.items():
         parts += _answer(model, answer, question.metric, longest)
-    return Quote([("question", question.id)], parts)
+    return Quote([("number", question.id)], parts)
 
 
 def _answer(model: str, answer: Answer, metric: str, longest: int) -> list[Part]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from core.reporting.formats import by_reason, count, decimal, duration, percent
-from core.reporting.frame import Block, Column, Section, Table, Text
+from core.reporting.frame import Block, Column, Facts, Section, Table, Text
 from core.reporting.run_files import Phase, Run, TrainingSummary
 from core.reporting.training_charts import learning_curves, throughput
 
@@ -27,7 +27,7 @@ def token_section(run: Run) -> Section:
         Column("with loss", count, "tokens that the loss is taken on"),
         Column("fill", percent, "share of the rows' places that hold a token"),
         Column("truncated", count, "tokens cut off at a row's end"),
-        Column("refused documents"),
+        Column("refused"),
     ]
     rows = [
         [
@@ -64,16 +64,16 @@ def _blocks(phase: Phase) -> list[Block]:
     unknown = sum(not math.isfinite(line.loss) for line in phase.log)
     if unknown:
         blocks.append(Text(f"{count(unknown)} logged losses are not a number; the curves leave them out.", "bad"))
-    if phase.log:
-        blocks += [learning_curves(phase), throughput(phase)]
     if phase.summary:
-        blocks.append(_figures(phase.name, phase.summary))
+        blocks.append(_figures(phase.summary))
     elif phase.log:
         blocks.append(Text(f"Step {count(phase.log[-1].step)} was the last one logged.", "note"))
+    if phase.log:
+        blocks += [learning_curves(phase), throughput(phase)]
     return blocks or [Text("This phase has not been trained.")]
 
 
-def _figures(name: str, summary: TrainingSummary) -> Table:
+def _figures(summary: TrainingSummary) -> Facts:
     share = summary.trainable_parameters / summary.parameters if summary.parameters else math.nan
     best = _loss(summary.best_validation_loss)
     at = f", at step {count(summary.best_step)}" if summary.best_step is not None else ""
@@ -88,11 +88,11 @@ def _figures(name: str, summary: TrainingSummary) -> Table:
         ("loss at the first step", _loss(summary.first_loss)),
         ("loss at the last step", _loss(summary.last_loss)),
         ("best validation loss", best + at),
-        ("time", duration(summary.seconds)),
+        ("time in training", duration(summary.seconds)),
         ("tokens per second", count(summary.tokens_per_second)),
         ("workers", count(summary.workers)),
     ]
-    return Table(f"{name} in figures", [Column("figure"), Column("value")], rows, plain=True)
+    return Facts(rows)
 
 
 def _loss(value: float | None) -> str:

@@ -90,7 +90,7 @@ def test_all_problems_come_at_once_with_line_key_found_expected_and_nearest(reci
         "did you mean 'lib'?",
         f"{name}:14  train.pretrain: found {{data: …, max_steps: …, micro_batch_size: …}} (mapping); expected "
         "global_batch_size 32 is not a multiple of micro_batch_size 5",
-        f"{name}:22  train.sft.epochs: found 'twice' (text); expected a valid number",
+        f"{name}:21  train.sft.epochs: found 'twice' (text); expected a valid number",
     ]
 
 

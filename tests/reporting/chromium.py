@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,15 @@ ARGUMENTS = (
     "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars --no-first-run "
     "--disable-background-networking --disable-component-update --disable-extensions --remote-debugging-pipe"
 )
+
+# The browser reads its commands from descriptor 3 and answers on 4.
+START = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(pipe), fcntl.F_DUPFD, 10) for pipe in sys.argv[1:3]]
+for number, pipe in enumerate(pipes, 3):
+    os.dup2(pipe, number)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find_browser() -> str | None:
@@ -31,10 +41,9 @@ class Chromium:
     def __init__(self, browser: str, profile: Path) -> None:
         read_commands, self._commands = os.pipe()
         self._answers, write_answers = os.pipe()
-        # The browser reads its commands from descriptor 3 and answers on 4.
-        shell = f'exec "$0" {ARGUMENTS} --user-data-dir="$1" about:blank 3<&{read_commands} 4>&{write_answers}'
+        command = [browser, *ARGUMENTS.split(), f"--user-data-dir={profile}", "about:blank"]
         self._process = subprocess.Popen(
-            ["sh", "-c", shell, browser, str(profile)],
+            [sys.executable, "-c", START, str(read_commands), str(write_answers), *command],
             pass_fds=(read_commands, write_answers),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -19,9 +19,10 @@ function sort(table, heading, column) {
   const descending = heading.ariaSort ? heading.ariaSort === "ascending" : heading.classList.contains("number");
   for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
   heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
-  const rows = Array.from(table.tBodies[0].rows, (row) => [key(row.cells[column]), row]);
+  const body = table.tBodies[0];
+  const rows = Array.from(body.rows, (row) => [key(row.cells[column]), row]);
   rows.sort(([one], [other]) => compare(one, other, descending ? -1 : 1));
-  table.tBodies[0].append(...rows.map(([, row]) => row));
+  body.replaceChildren(...rows.map(([, row]) => row));
 }
 
 function makeSortable(table) {
@@ -95,9 +96,9 @@ function openTarget() {
   }
 }
 
-document.querySelectorAll("table:not(.plain)").forEach(makeSortable);
+document.querySelectorAll("table").forEach(makeSortable);
 document.querySelectorAll("[data-filter]").forEach((holder) => makeFilter(holder, holder.querySelector("table")));
-if (navigator.clipboard) document.querySelectorAll(".code").forEach(makeCopyable);
+if (navigator.clipboard) document.querySelectorAll(".listing").forEach(makeCopyable);
 followSections();
 addEventListener("hashchange", openTarget);
 openTarget();

@@ -1,0 +1,121 @@
+"""`raycipe evaluate`: the base and the trained model on every task, each pair a Ray task of its own."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from core.artifacts.atomic import write_json
+from core.artifacts.fingerprint import code_version, file_checksum
+from core.artifacts.stage import Stage, read_manifest
+from core.errors import RecipeError
+from core.evaluation.options import Evaluate
+from core.evaluation.task_files import find_tasks, write_tasks
+from ray_jobs.job import Job
+from ray_jobs.parallel import each
+
+WORK = ".work"
+BASE = "base"
+
+
+def check_evaluation(job: Job) -> None:
+    """Tasks and their files, before anything starts. Raises RecipeError or DataError."""
+    if job.recipe.evaluate is not None:
+        find_tasks(job.recipe.evaluate, job.resolved.directory)
+
+
+def evaluate(job: Job) -> dict[str, Any]:
+    """Scores every model on every task. Returns the scores. Raises RecipeError where the recipe names no task."""
+    options = job.recipe.evaluate
+    if options is None:
+        raise RecipeError(f"{job.resolved.tree.path}: evaluate.tasks says what to score, and is not there")
+    phases = list(job.recipe.train)
+    models = options.models or [BASE, phases[-1]]
+    tasks = find_tasks(options, job.resolved.directory)
+    manifests = {name: read_manifest(job.run_dir / "train" / name) for name in phases}
+    stage = Stage.open(
+        job.run_dir,
+        "evaluate",
+        recipe=options.model_dump(mode="json"),
+        seed=job.recipe.seed,
+        code=code_version("evaluation"),
+        inputs={
+            **{name: manifest["fingerprint"] for name, manifest in manifests.items() if manifest is not None},
+            **{f"{task.name} {split}": file_checksum(path) for task in tasks for split, path in task.data.items()},
+            **{f"task {task.name}": file_checksum(task.path) for task in tasks},
+        },
+    )
+    if stage.manifest is None:
+        began = time.monotonic()
+        tasks_dir = stage.directory / "tasks"
+        write_tasks(tasks, tasks_dir, job.recipe.seed)
+        pairs = [{"model": model, "task": task.name} for model in models for task in tasks]
+        work = _Scoring(options, tasks_dir, stage.directory, job.recipe.seed, _model_dirs(job, models, stage))
+        with job.reporter.bar("evaluate", len(pairs)) as bar:
+            for done in each(job.session, work.score, pairs, gpus=1 if job.session.require().get("GPU") else 0):
+                bar.advance(done)
+        scores = [row for pair in pairs for row in orjson.loads(work.result(pair).read_bytes())]
+        seconds = round(time.monotonic() - began, 3)
+        write_json(stage.directory / "scores.json", {"models": models, "scores": scores, "seconds": seconds})
+        stage.finish({"scores": len(scores)}, exclude=(WORK,))
+        shutil.rmtree(stage.directory / WORK, ignore_errors=True)
+    else:
+        job.reporter.say("evaluate: finished earlier")
+    result: dict[str, Any] = orjson.loads((stage.directory / "scores.json").read_bytes())
+    for row in result["scores"]:
+        error = f" ± {row['stderr']:.3f}" if row["stderr"] is not None else ""
+        job.reporter.say(f"{row['model']}: {row['task']} {row['metric']} {row['value']:.3f}{error}")
+    return result
+
+
+class _Scoring:
+    """Scores a pair of model and task; one that is on disk is not scored again."""
+
+    def __init__(self, options: Evaluate, tasks_dir: Path, directory: Path, seed: int, models: dict[str, Path]) -> None:
+        self.options, self.tasks_dir, self.directory = options, tasks_dir, directory
+        self.seed, self.models = seed, models
+
+    def result(self, pair: dict[str, str]) -> Path:
+        return self.directory / WORK / pair["model"] / f"{pair['task']}.json"
+
+    def score(self, pair: dict[str, str]) -> str:
+        model, task = pair["model"], pair["task"]
+        if not self.result(pair).exists():
+            import torch
+
+            from core.evaluation.lm_eval_bridge import evaluate_model
+
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+            if device == "cpu":
+                torch.set_num_threads(1)  # one task per CPU
+            samples = self.directory / "samples" / model / f"{task}.jsonl"
+            rows = evaluate_model(self.models[model], task, self.tasks_dir, self.options, self.seed, samples, device)
+            write_json(self.result(pair), [{"model": model, **row} for row in rows])
+        return f"{model} {task}"
+
+
+def _model_dirs(job: Job, models: list[str], stage: Stage) -> dict[str, Path]:
+    """Where each model lies. The base of a model that the recipe creates is its untrained beginning."""
+    directories = {name: job.run_dir / "train" / name / "model" for name in models if name != BASE}
+    if BASE in models:
+        directories[BASE] = stage.directory / WORK / "base-model"
+        if not directories[BASE].exists():
+            from core.tokens.tokenizer import load_tokenizer
+            from core.training.phase import Start
+
+            tokenizer = load_tokenizer(job.run_dir / "tokenize" / "tokenizer")
+            temporary = directories[BASE].with_name(".base-model")
+            Start(job.recipe.model, None, job.recipe.seed).load(tokenizer).save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            temporary.rename(directories[BASE])
+    return directories
+
+
+if __name__ == "__main__":
+    from ray_jobs.cli import job_main
+
+    job_main("evaluate")

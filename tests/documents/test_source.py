@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from core.documents.source import Fields, PythonLibrary, Source, format_by_name
+
+FIELDS = {"text": "body"}
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        ({}, "exactly one of files, dataset, python_library, skills; found none"),
+        ({"files": "a.jsonl", "dataset": "x", "fields": FIELDS}, "found files and dataset"),
+        ({"files": "a.jsonl"}, "fields is missing"),
+        ({"files": ["a.txt", "b.jsonl"]}, "fields is missing"),
+        ({"dataset": "x"}, "fields is missing"),
+        ({"files": []}, "files is an empty list"),
+        ({"files": "a.txt", "fields": FIELDS}, "text files have no columns"),
+        ({"dataset": "x", "fields": FIELDS, "format": "csv"}, "a source of dataset has no format"),
+        ({"files": "a.jsonl", "fields": FIELDS, "split": "test"}, "a source of files has no split"),
+        ({"python_library": {}, "fields": FIELDS}, "a source of python_library has no fields"),
+        ({"files": "a", "format": "jsonl", "records": "rows", "fields": FIELDS}, "records goes with JSON"),
+        ({"files": "a", "format": "parquet", "columns": ["a"], "fields": FIELDS}, "columns goes with CSV and TSV"),
+        ({"files": "a.jsonl", "fields": FIELDS, "on_eror": "skip"}, "on_eror"),
+    ],
+)
+def test_combination_that_cannot_be_meant_is_refused_in_words(declared: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(says)):
+        Source.model_validate(declared)
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        ({}, "found none"),
+        ({"text": "a", "messages": "b"}, "found text and messages"),
+        ({"instruction": "a"}, "also need output"),
+        ({"prompt": "a"}, "also need chosen and rejected"),
+        ({"text": "a", "input": "b"}, "fields.input goes with instruction"),
+        ({"text": "a", "roles": {"human": "user"}}, "go with messages"),
+        ({"messages": "a", "roles": {"human": "boss"}}, "'system', 'user' or 'assistant'"),
+        ({"text": ""}, "at least 1 character"),
+    ],
+)
+def test_mapping_has_exactly_one_whole_form(declared: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(says)):
+        Fields.model_validate(declared)
+
+
+@pytest.mark.parametrize(
+    ("declared", "form"),
+    [
+        ({"text": "a"}, "text"),
+        ({"messages": "a", "role": "from", "content": "value"}, "messages"),
+        ({"instruction": "a", "input": "b", "output": "c"}, "instruction"),
+        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "pair"),
+    ],
+)
+def test_form_of_a_mapping(declared: dict[str, Any], form: str) -> None:
+    assert Fields.model_validate(declared).form == form
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        {"files": "a.jsonl", "fields": FIELDS},
+        {"files": ["notes/*.txt", "more.md.gz"]},
+        {"dataset": "x", "fields": {"messages": "m"}},
+        {"python_library": {"kinds": ["topics"]}},
+        {"skills": {}},
+    ],
+)
+def test_resolved_source_with_all_its_defaults_is_valid_again(declared: dict[str, Any]) -> None:
+    source = Source.model_validate(declared)
+    assert Source.model_validate(source.model_dump()) == source
+
+
+def test_kind_of_the_library_named_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="more than once"):
+        PythonLibrary(kinds=["topics", "topics"])
+
+
+@pytest.mark.parametrize(
+    ("name", "format"),
+    [
+        ("a.jsonl", "jsonl"),
+        ("A.JSONL.GZ", "jsonl"),
+        ("b/c.json.zst", "json"),
+        ("x.ndjson", "jsonl"),
+        ("x.parquet", "parquet"),
+        ("s3://b/x.tsv.gz", "tsv"),
+        ("x.md", "text"),
+        ("x.gz", None),
+        ("README", None),
+        ("x.xlsx", None),
+    ],
+)
+def test_format_is_told_by_the_suffix_before_that_of_compression(name: str, format: str | None) -> None:
+    assert format_by_name(name) == format

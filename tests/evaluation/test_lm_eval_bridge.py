@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.errors import DataError, RecipeError
+from core.evaluation.lm_eval_bridge import evaluate_model
+from core.evaluation.options import Evaluate
+from core.evaluation.task_files import find_tasks, write_tasks
+from core.models.create import create_model
+from core.models.options import ModelConfig
+from tests.tokens.conftest import text_documents
+
+SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Mistral with a tokenizer that knows a few words."""
+    from core.tokens.tokenizer import train_tokenizer
+
+    directory = tmp_path_factory.mktemp("model")
+    tokenizer = train_tokenizer([text_documents(["Which word is the opposite of hot or cold? " * 5])], 400, 10_000)
+    create_model(ModelConfig(**SIZES), tokenizer, seed=1).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def evaluated(model_dir: Path, options: Evaluate, task: str, directory: Path, recipe_dir: Path | None = None):
+    tasks = find_tasks(options, recipe_dir or directory)
+    write_tasks(tasks, directory / "tasks", seed=42)
+    samples = directory / f"{task}.jsonl"
+    rows = evaluate_model(model_dir, task, directory / "tasks", options, 42, samples)
+    return rows, [json.loads(line) for line in samples.read_text().splitlines()]
+
+
+def stock(model_dir: Path, directory: Path, task: str, options: Evaluate) -> dict:
+    """lm-eval called as its own documentation calls it."""
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    return simple_evaluate(
+        model="hf",
+        model_args={"pretrained": str(model_dir), "dtype": "float32"},
+        tasks=[task],
+        batch_size=options.batch_size,
+        device="cpu",
+        limit=options.limit,
+        num_fewshot=options.few_shot,
+        apply_chat_template=options.chat_template,
+        task_manager=TaskManager(include_path=str(directory / "tasks"), include_defaults=False),
+    )
+
+
+@pytest.mark.parametrize("task", ["skills_choice", "skills_generate"])
+def test_scores_and_samples_are_those_of_stock_lm_eval(model_dir, tmp_path, task):
+    options = Evaluate(tasks=[task], limit=30, chat_template=True)
+    rows, samples = evaluated(model_dir, options, task, tmp_path)
+    expected = stock(model_dir, tmp_path, task, options)
+    for row in rows:
+        assert row["value"] == expected["results"][task][f"{row['metric']},{row['filter']}"]
+        assert row["stderr"] == expected["results"][task][f"{row['metric']}_stderr,{row['filter']}"]
+        assert (row["samples"], row["higher_is_better"]) == (30, True)
+    assert [sample["filtered_resps"] for sample in samples] == json.loads(
+        json.dumps([sample["filtered_resps"] for sample in expected["samples"][task]])
+    )
+    assert len(samples) == 30
+
+
+def test_a_built_in_task_reads_the_local_files_that_the_recipe_maps(model_dir, tmp_path):
+    rows = [{"question": f"What is {n} plus one?", "answer": f"It is {n + 1}.\n#### {n + 1}"} for n in range(8)]
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = {"openai/gsm8k": {"train": "train.jsonl", "test": "test.jsonl"}}
+    options = Evaluate(tasks=["gsm8k"], data=data, few_shot=1, limit=4)
+    scores, samples = evaluated(model_dir, options, "gsm8k", tmp_path)
+    assert {(row["metric"], row["filter"]) for row in scores} == {
+        ("exact_match", "strict-match"),
+        ("exact_match", "flexible-extract"),
+    }
+    assert {sample["doc"]["question"] for sample in samples} == {row["question"] for row in rows[:4]}
+
+
+def test_a_multiple_choice_file_of_ones_own_is_scored(model_dir, tmp_path):
+    rows = [{"query": "hot or cold?", "choices": ["hot", "cold"], "gold": n % 2} for n in range(6)]
+    (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    options = Evaluate(tasks=["arc_local"], data={"arc_local": {"test": "mine.jsonl"}})
+    scores, _ = evaluated(model_dir, options, "arc_local", tmp_path)
+    assert next(row["value"] for row in scores if row["metric"] == "acc") == 0.5
+
+
+def test_a_task_file_of_ones_own_is_found_beside_the_recipe(tmp_path):
+    (tmp_path / "mine.yaml").write_text("task: mine\ndataset_path: json\noutput_type: multiple_choice\n")
+    (tmp_path / "mine.jsonl").write_text("{}")
+    options = Evaluate(tasks=["mine"], task_files=["mine.yaml"], data={"mine": {"test": "mine.jsonl"}})
+    assert [task.path for task in find_tasks(options, tmp_path)] == [tmp_path / "mine.yaml"]
+
+
+def test_an_unknown_task_is_named_with_the_nearest(tmp_path):
+    with pytest.raises(RecipeError, match=r"no task 'skills_choise'; did you mean skills_choice"):
+        find_tasks(Evaluate(tasks=["skills_choise"]), tmp_path)
+
+
+def test_a_group_is_taken_apart_and_its_data_mapped_by_the_hubs_name(tmp_path):
+    (tmp_path / "d.jsonl").write_text("{}")
+    options = Evaluate(tasks=["mmlu_stem"], data={"cais/mmlu": {"test": "d.jsonl", "dev": "d.jsonl"}})
+    found = find_tasks(options, tmp_path)
+    assert {"mmlu_astronomy", "mmlu_anatomy"} <= {task.name for task in found}
+    assert all(task.data["dev"] == tmp_path / "d.jsonl" for task in found)
+
+
+def test_missing_data_are_named_with_file_and_mapping(tmp_path):
+    with pytest.raises(DataError, match=r"evaluate\.data\.arc_local\.test: no file nowhere\.jsonl"):
+        find_tasks(Evaluate(tasks=["arc_local"], data={"arc_local": {"test": "nowhere.jsonl"}}), tmp_path)
+    with pytest.raises(DataError, match=r"gsm8k reads openai/gsm8k from a hub, and HF_HUB_OFFLINE is set"):
+        find_tasks(Evaluate(tasks=["gsm8k"]), tmp_path)
+    with pytest.raises(RecipeError, match=r"evaluate\.data: gsm is no task"):
+        find_tasks(Evaluate(tasks=["skills_choice"], data={"gsm": {"test": "x"}}), tmp_path)
+
+
+def test_data_that_do_not_fit_the_task_are_an_error(model_dir, tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"question": "hot?", "choices": ["a", "b"], "gold": 0}\n')
+    options = Evaluate(tasks=["arc_local"], data={"arc_local": {"test": "mine.jsonl"}})
+    with pytest.raises(DataError, match="task arc_local: its data do not fit it"):
+        evaluated(model_dir, options, "arc_local", tmp_path)
