@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from typing import Any
@@ -29,6 +30,7 @@ class RaySession:
         import ray
 
         if not ray.is_initialized():
+            on_stop = signal.getsignal(signal.SIGTERM)
             options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
             try:
                 if self.address:
@@ -42,6 +44,7 @@ class RaySession:
                     f"no Ray could be had at {where} ({str(error).splitlines()[0]}). "
                     "Start one with `ray start --head`, or leave --address out to have a local one."
                 ) from error
+            signal.signal(signal.SIGTERM, on_stop)  # Ray's own would end the process without a word
             self.dashboard = context.dashboard_url or None
             _quiet()
         resources: dict[str, float] = ray.cluster_resources()

@@ -56,7 +56,7 @@ def library_documents(items: Sequence[Item], options: PythonLibrary, source: str
     problems = []
     for kind, name in items:
         id_ = f"{source}:{kind}:{name}"
-        text = topics[name] if kind == "topics" else _module_text(root / name, kind)
+        text = topics[name] if kind == "topics" else _module_text(root, name, kind)
         if isinstance(text, str) and len(text) > (options.max_characters or len(text)):
             message = f"{name}: {len(text):,} characters, max_characters is {options.max_characters:,}"
             text = Problem(None, "too_long", message, text)
@@ -83,7 +83,8 @@ def _topics(root: Path) -> dict[str, str]:
     return {}
 
 
-def _module_text(path: Path, kind: str) -> str | Problem:
+def _module_text(root: Path, name: str, kind: str) -> str | Problem:
+    path = root / name
     try:
         with tokenize.open(path) as file:  # as Python does: by the declared encoding, else UTF-8
             text = file.read()
@@ -97,7 +98,8 @@ def _module_text(path: Path, kind: str) -> str | Problem:
         tree = ast.parse(text)
     except (SyntaxError, ValueError) as error:
         return Problem(None, "not_python", f"{path}: {error}", text)
-    docstrings = list(_docstrings(tree, path.stem if path.stem != "__init__" else path.parent.name))
+    module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    docstrings = list(_docstrings(tree, module))
     return "\n\n".join(docstrings) or Problem(None, "no_docstrings", f"{path}: has no docstrings", None)
 
 

@@ -91,7 +91,7 @@ def _json_lines(path: str, begin: int, end: int | None, first: int) -> Iterator[
 
 
 def _json(path: str, records: str | None) -> Iterator[Row | Problem]:
-    data = whole(path).removeprefix(b"\xef\xbb\xbf")
+    data = whole(path)
     if not data.strip():
         return
     try:
@@ -208,7 +208,7 @@ def _batch_rows(metadata: Any) -> int:
 
 
 def _text(path: str) -> Iterator[Row | Problem]:
-    data = whole(path).removeprefix(b"\xef\xbb\xbf")
+    data = whole(path)
     if not data:
         return
     broken = _broken_utf8(0, path, data)

@@ -12,6 +12,7 @@ from core.documents.files import filesystem, is_remote, unreachable
 
 PIECE = 1 << 20
 COMPRESSED_PIECE = 1 << 17  # it may grow a thousandfold
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAGIC = {"gz": b"\x1f\x8b", "zst": b"\x28\xb5\x2f\xfd"}
 
 
@@ -72,8 +73,8 @@ def pieces(path: str, begin: int = 0, end: int | None = None) -> Iterator[bytes]
 
 
 def whole(path: str) -> bytes:
-    """All bytes of the file, decompressed. Raises Unreadable."""
-    return b"".join(pieces(path))
+    """All bytes of the file, decompressed, without a byte order mark. Raises Unreadable."""
+    return b"".join(pieces(path)).removeprefix(BYTE_ORDER_MARK)
 
 
 def lines(path: str, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
@@ -81,12 +82,15 @@ def lines(path: str, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
 
     Of a file that breaks off, the last line is not given: it may be part of one.
     """
+    found = _split(pieces(path, begin, end))
+    if begin == 0:
+        yield next(found, b"").removeprefix(BYTE_ORDER_MARK)
+    yield from found
+
+
+def _split(data: Iterator[bytes]) -> Iterator[bytes]:
     pending: list[bytes] = []
-    unmarked = begin == 0
-    for piece in pieces(path, begin, end):
-        if unmarked:
-            piece = piece.removeprefix(b"\xef\xbb\xbf")
-            unmarked = False
+    for piece in data:
         first, *more = piece.split(b"\n")
         pending.append(first)
         if more:
@@ -100,7 +104,12 @@ def lines(path: str, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
 
 def _stored(file: BinaryIO, size: int, limit: int | None) -> Iterator[bytes]:
     while limit is None or limit > 0:
-        piece = file.read(size if limit is None else min(size, limit))
+        try:
+            piece = file.read(size if limit is None else min(size, limit))
+        except Exception as error:  # a disk's OSError, or whatever a remote store raises
+            raise Unreadable(
+                "read_error", f"cannot be read to its end ({str(error) or type(error).__name__})"
+            ) from error
         if not piece:
             return
         if limit is not None:
@@ -116,9 +125,10 @@ def _decompressed(stored: Iterator[bytes], kind: str) -> Iterator[bytes]:
             if frame is None:
                 frame = _new_frame(kind)
             try:
-                yield frame.decompress(left)
+                data = frame.decompress(left)
             except Exception as error:  # zlib.error or zstandard.ZstdError
                 raise Unreadable("broken_compression", f"not valid .{kind} data ({error})") from error
+            yield data
             if not frame.eof:
                 break
             left, frame = frame.unused_data, None

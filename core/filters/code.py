@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from core.documents.ledger import Verdict
-from core.filters.counting import characters, characters_but, line_lengths, matches, ratio
+from core.filters.counting import characters, characters_but, count, largest, lines, ratio, total
 from core.filters.judging import Filter, Rule, above, below, text_rules, verdict
 
 
@@ -45,13 +45,13 @@ def code(documents: pa.Table, options: Code) -> Verdict:
         if options.generated_markers:
             marker = _generated_marker(texts, options)
             yield Rule("auto_generated", pc.is_valid(marker), marker)
-        lines, longest = line_lengths(texts)
-        yield above("long_lines", longest, options.max_line_length, "characters in the longest line")
-        size = characters(texts)
-        mean = ratio(pc.subtract(size, matches(texts, "\n")), lines)
+        split = lines(texts)
+        lengths = pc.utf8_length(pc.list_flatten(split))
+        yield above("long_lines", largest(split, lengths), options.max_line_length, "characters in the longest line")
+        mean = ratio(total(split, lengths), count(split))
         yield above("long_mean_line", mean, options.max_mean_line_length, "characters per line")
-        alphanumeric = ratio(characters_but(texts, r"^\pL\pN"), size)
-        yield below("few_alphanumerics", alphanumeric, options.min_alphanumeric_share, "of the characters")
+        alphanumeric = ratio(characters_but(texts, r"^\pL\pN"), characters(texts))
+        yield below("few_alphanumerics", alphanumeric, options.min_alphanumeric_share, "(share of the characters)")
 
     return verdict(documents, options, text_rules(rules))
 

@@ -1,7 +1,7 @@
-"""Counts that several filters share, each an int64 per text, taken on Arrow buffers.
+"""What several filters count, on Arrow buffers: characters, words and lines of each text, of any script.
 
-A word is a run of characters that are no white space, of any script: "don't" is one word, and so is a Chinese
-sentence without spaces.
+A word is a run of characters without white space, its punctuation with it, as `str.split` gives: "don't" is one
+word, and so is a Chinese sentence without spaces.
 """
 
 from __future__ import annotations
@@ -10,53 +10,57 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-SPACE = r"\s\v\x{85}\p{Z}"  # RE2's \s is ASCII without the vertical tab; with the others it is Unicode's
+SPACE = r"\s\v\x1c-\x1f\x{85}\p{Z}"  # Unicode's, as Python has it; RE2's \s alone is ASCII's
 PUNCTUATION = r"\p{P}$+<=>^`|~"  # Unicode's, and the ASCII symbols that Python's string.punctuation has besides
 
 
 def characters(texts: pa.Array) -> pa.Array:
-    """Code points."""
-    return _count(pc.utf8_length(texts))
-
-
-def words(texts: pa.Array) -> pa.Array:
-    """Words."""
-    return matches(texts, rf"[^{SPACE}]+")
-
-
-def words_with_letters(texts: pa.Array) -> pa.Array:
-    """Words with at least one letter of any script."""
-    return matches(texts, rf"[^{SPACE}]*\p{{L}}[^{SPACE}]*")
-
-
-def spaces(texts: pa.Array) -> pa.Array:
-    """Characters of white space."""
-    return matches(texts, rf"[{SPACE}]")
+    """Code points of each text, int64."""
+    return pc.utf8_length(texts).cast(pa.int64())
 
 
 def characters_but(texts: pa.Array, left_out: str) -> pa.Array:
-    """Characters outside a class, given as in a regular expression's brackets."""
+    """Code points outside a class, which is written as in a regular expression's brackets, int64."""
     return characters(pc.replace_substring_regex(texts, rf"[{left_out}]+", ""))
 
 
 def matches(texts: pa.Array, pattern: str) -> pa.Array:
-    """Matches of a regular expression (RE2) that do not overlap."""
-    return _count(pc.count_substring_regex(texts, pattern))
+    """Matches of a regular expression (RE2) that do not overlap, int64. Anchored ones count wrong: ask each line."""
+    return pc.count_substring_regex(texts, pattern).cast(pa.int64())
 
 
-def line_lengths(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Lines of each text and the characters of its longest line; a newline at the end begins no further line."""
-    split = pc.split_pattern(pc.replace_substring_regex(texts, r"\r?\n\z", ""), "\n")
-    lengths = pc.utf8_length(pc.list_flatten(split)).to_numpy()
-    lines = pc.list_value_length(split).to_numpy()
-    longest = np.maximum.reduceat(lengths, np.cumsum(lines) - lines)
-    return pa.array(lines.astype(np.int64)), pa.array(longest.astype(np.int64))
+def words(texts: pa.Array) -> pa.Array:
+    """The words of each text, a list; null where there are none."""
+    trimmed = pc.utf8_trim_whitespace(texts)
+    return pc.utf8_split_whitespace(pc.if_else(pc.equal(trimmed, ""), None, trimmed))
+
+
+def lines(texts: pa.Array) -> pa.Array:
+    """The lines of each text, a list. A newline at the end begins no further line."""
+    return pc.split_pattern(pc.replace_substring_regex(texts, r"\r?\n\z", ""), "\n")
+
+
+def count(lists: pa.Array) -> pa.Array:
+    """How many items each list has, int64."""
+    return pc.fill_null(pc.list_value_length(lists), 0).cast(pa.int64())
+
+
+def total(lists: pa.Array, values: pa.Array) -> pa.Array:
+    """The sum for each list of its items' values (numbers, or booleans to count), int64.
+
+    values: one for each item of the flattened lists.
+    """
+    sums = np.concatenate([[0], np.cumsum(values.cast(pa.int64()).to_numpy())])
+    ends = np.cumsum(count(lists).to_numpy())
+    return pa.array(np.diff(sums[np.concatenate([[0], ends])]))
+
+
+def largest(lists: pa.Array, values: pa.Array) -> pa.Array:
+    """The largest for each list of its items' values. No list may be empty."""
+    lengths = count(lists).to_numpy()
+    return pa.array(np.maximum.reduceat(values.to_numpy(), np.cumsum(lengths) - lengths))
 
 
 def ratio(part: pa.Array, whole: pa.Array) -> pa.Array:
-    """part / whole; 0 where there is nothing to divide by."""
+    """part / whole, float64; 0 where there is nothing to divide by."""
     return pc.divide(part.cast(pa.float64()), pc.max_element_wise(whole, 1).cast(pa.float64()))
-
-
-def _count(counts: pa.Array) -> pa.Array:
-    return counts.cast(pa.int64())

@@ -10,15 +10,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from core.documents.ledger import Verdict
-from core.filters.counting import (
-    characters,
-    line_lengths,
-    matches,
-    ratio,
-    spaces,
-    words,
-    words_with_letters,
-)
+from core.filters.counting import count, lines, matches, ratio, total, words
 from core.filters.judging import Filter, Rule, above, below, text_rules, verdict
 
 
@@ -59,37 +51,40 @@ def heuristics(documents: pa.Table, options: Heuristics) -> Verdict:
     """
 
     def rules(texts: pa.Array) -> Iterator[Rule]:
-        word_count = words(texts)
-        yield below("too_few_words", word_count, options.min_words, "words")
-        yield above("too_many_words", word_count, options.max_words, "words")
-        mean_length = ratio(pc.subtract(characters(texts), spaces(texts)), word_count)
+        found = words(texts)
+        flat, number = pc.list_flatten(found), count(found)
+        yield below("too_few_words", number, options.min_words, "words")
+        yield above("too_many_words", number, options.max_words, "words")
+        mean_length = ratio(total(found, pc.utf8_length(flat)), number)
         yield below("short_words", mean_length, options.min_mean_word_length, "characters per word")
         yield above("long_words", mean_length, options.max_mean_word_length, "characters per word")
-        hashes = ratio(matches(texts, "#"), word_count)
+        hashes = ratio(matches(texts, "#"), number)
         yield above("hash_signs", hashes, options.max_symbol_ratio, "per word")
-        ellipses = ratio(matches(texts, r"\.\.\.|…"), word_count)
+        ellipses = ratio(matches(texts, r"\.\.\.|…"), number)
         yield above("ellipses", ellipses, options.max_symbol_ratio, "per word")
-        lines, _ = line_lengths(texts)
-        bullets = ratio(matches(texts, r"(?m)^[ \t]*[-*•‣●▪◦]"), lines)
-        yield above("bullet_lines", bullets, options.max_bullet_lines, "of the lines")
-        trailing = ratio(matches(texts, r"(?m)(?:\.\.\.|…)[ \t\r]*$"), lines)
-        yield above("ellipsis_lines", trailing, options.max_ellipsis_lines, "of the lines")
-        alphabetic = ratio(words_with_letters(texts), word_count)
-        yield below("non_alphabetic_words", alphabetic, options.min_alphabetic_words, "of the words")
-        yield below("too_few_stop_words", _stop_words(texts, options), options.min_stop_words, "different stop words")
+        bullets = _share_of_lines(texts, r"^[ \t]*(?:[•‣●▪◦]|[-*] )")
+        yield above("bullet_lines", bullets, options.max_bullet_lines, "(share of the lines)")
+        trailing = _share_of_lines(texts, r"(?:\.\.\.|…)\s*$")
+        yield above("ellipsis_lines", trailing, options.max_ellipsis_lines, "(share of the lines)")
+        alphabetic = ratio(total(found, pc.match_substring_regex(flat, r"\pL")), number)
+        yield below("non_alphabetic_words", alphabetic, options.min_alphabetic_words, "(share of the words)")
+        held = _stop_words(texts, options)
+        yield below("too_few_stop_words", held, options.min_stop_words, "different stop words")
 
     return verdict(documents, options, text_rules(rules))
+
+
+def _share_of_lines(texts: pa.Array, pattern: str) -> pa.Array:
+    """The share of each text's lines that a regular expression fits."""
+    found = lines(texts)
+    return ratio(total(found, pc.match_substring_regex(pc.list_flatten(found), pattern)), count(found))
 
 
 def _stop_words(texts: pa.Array, options: Heuristics) -> pa.Array:
     """How many of the stop words each text holds, as whole words in any case."""
     lowered = pc.utf8_lower(texts)
     held = (
-        pc.match_substring_regex(lowered, rf"(?:^|[^\pL\pN_]){_literal(word)}(?:$|[^\pL\pN_])").cast(pa.int64())
+        pc.match_substring_regex(lowered, rf"(?:^|[^\pL\pN_])\Q{word}\E(?:$|[^\pL\pN_])").cast(pa.int64())
         for word in dict.fromkeys(word.lower() for word in options.stop_words)
     )
     return reduce(pc.add, held, pa.repeat(pa.scalar(0, pa.int64()), len(texts)))
-
-
-def _literal(word: str) -> str:
-    return rf"\Q{word}\E"

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from core.documents.ledger import Verdict
-from core.filters.counting import PUNCTUATION, SPACE, characters, characters_but, words
+from core.filters.counting import PUNCTUATION, SPACE, characters, characters_but, count, words
 from core.filters.judging import Filter, Rule, above, below, text_rules, verdict
 
 
@@ -55,9 +55,9 @@ def length(documents: pa.Table, options: Length) -> Verdict:
         if options.max_characters is not None:
             yield above("too_long", characters(texts), options.max_characters, "characters")
         if options.min_words is not None:
-            yield below("too_few_words", words(texts), options.min_words, "words")
+            yield below("too_few_words", count(words(texts)), options.min_words, "words")
         if options.max_words is not None:
-            yield above("too_many_words", words(texts), options.max_words, "words")
+            yield above("too_many_words", count(words(texts)), options.max_words, "words")
         if options.min_letters is not None:
             letters = characters_but(texts, SPACE + PUNCTUATION)
             yield below("too_few_letters", letters, options.min_letters, "letters")

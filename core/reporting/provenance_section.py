@@ -40,13 +40,13 @@ def without_passwords(text: str) -> str:
 
 def _stages(run: Run) -> Table:
     columns = [Column("stage"), Column("state"), Column("started"), Column("finished"), Column("time", duration)]
-    rows = []
+    rows: list[list[Any]] = []
     for stage, manifest in run.manifests.items():
-        state = Cell(run.states[stage], "" if manifest else "quiet")
-        times = (
-            [Cell(moment(each), "whole") for each in (manifest.started, manifest.finished)] if manifest else [None] * 2
-        )
-        rows.append([stage, state, *times, manifest.seconds if manifest else None])
+        if manifest is None:
+            rows.append([stage, Cell(run.states[stage], "quiet"), None, None, None])
+        else:
+            moments = [Cell(moment(each), "whole") for each in (manifest.started, manifest.finished)]
+            rows.append([stage, run.states[stage], *moments, manifest.seconds])
     return Table("Stages", columns, rows)
 
 

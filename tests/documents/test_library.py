@@ -48,10 +48,10 @@ def test_docstrings_of_a_module_are_one_document_and_nothing_is_imported() -> No
     documents, _ = library_documents([("docstrings", "json/decoder.py")], PythonLibrary(), "s")
     tree = ast.parse((library_directory() / "json/decoder.py").read_text("utf-8"))
     [text] = documents["text"].to_pylist()
-    assert text.startswith("decoder\n\nImplementation of JSONDecoder")
+    assert text.startswith("json.decoder\n\nImplementation of JSONDecoder")
     wanted = [ast.get_docstring(node) for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     assert [docstring for docstring in wanted if docstring and docstring not in text] == []
-    assert "decoder.JSONDecoder.decode\n\n" in text
+    assert "json.decoder.JSONDecoder.decode\n\n" in text
 
 
 def test_file_that_cannot_be_read_is_rejected_with_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,8 @@ def _tsv(texts: list[str]) -> bytes:
 def _parquet(texts: list[str]) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"number": range(len(texts)), "body": texts}), sink, row_group_size=2)
-    return sink.getvalue().to_pybytes()
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def _jsonl(texts: list[str]) -> bytes:
@@ -88,11 +89,12 @@ def test_several_compressed_frames_are_one_file(tmp_path: Path, read: Read, pack
 
 
 def test_byte_order_mark_windows_newlines_and_blank_lines_are_no_part_of_the_data(tmp_path: Path, read: Read) -> None:
-    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"body": "x"}\r\n\r\n{"body": "y"}')
+    (tmp_path / "a.jsonl.zst").write_bytes(PLAIN["zst"](b'\xef\xbb\xbf{"body": "x"}\r\n\r\n{"body": "y"}'))
     (tmp_path / "b.csv").write_bytes(b"\xef\xbb\xbfbody,n\r\nx,1\r\n\r\ny,2")
-    documents, _ = read(files=["a.jsonl", "b.csv"], fields={"text": "body"})
-    assert documents["text"].to_pylist() == ["x", "y", "x", "y"]
-    assert documents["id"].to_pylist() == ["s:0:0", "s:0:2", "s:1:0", "s:1:1"]
+    (tmp_path / "c.json").write_bytes(b'\xef\xbb\xbf[{"body": "x"}]')
+    documents, _ = read(files=["a.jsonl.zst", "b.csv", "c.json"], fields={"text": "body"})
+    assert documents["text"].to_pylist() == ["x", "y", "x", "y", "x"]
+    assert documents["id"].to_pylist() == ["s:0:0", "s:0:2", "s:1:0", "s:1:1", "s:2:0"]
 
 
 def test_rows_under_a_key_of_a_json_file(tmp_path: Path, read: Read) -> None:

@@ -34,6 +34,14 @@ def run_copy(finished_run: Path, tmp_path: Path) -> Path:
     return copy
 
 
+@pytest.fixture
+def run_without_logs(run_copy: Path) -> Path:
+    """That copy without its training logs, whose curves take most of the time that a page takes."""
+    for log in run_copy.glob("train/*/log.jsonl"):
+        log.unlink()
+    return run_copy
+
+
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     """One headless browser for all tests that look at pages."""

@@ -154,10 +154,10 @@ def test_provenance_names_every_stage_package_and_file(page: ReadPage, finished_
     assert page.column("Hardware", "all stages")["memory"].text.replace("\u00a0", " ") == "25.2 GB"
 
 
-def test_stages_on_different_machines_are_shown_side_by_side(run_copy: Path) -> None:
-    path = run_copy / "train" / "sft" / "manifest.json"
+def test_stages_on_different_machines_are_shown_side_by_side(run_without_logs: Path) -> None:
+    path = run_without_logs / "train" / "sft" / "manifest.json"
     path.write_text(path.read_text().replace('"gpus": []', '"gpus": ["NVIDIA H200"]'))
-    shown = read_page(write_run_report(run_copy, Report()))
+    shown = read_page(write_run_report(run_without_logs, Report()))
     assert shown.column("Hardware", "train/sft")["gpus"].text == "NVIDIA H200"
     assert shown.column("Hardware", "curate, tokenize, train/pretrain, evaluate")["gpus"].text == "none"
 
@@ -191,9 +191,9 @@ def test_examples_carry_reason_evidence_and_text(page: ReadPage) -> None:
         ("evaluate", "Scores", "No model has been scored."),
     ],
 )
-def test_a_stage_that_has_not_run_is_said_so(run_copy: Path, stage: str, section: str, said: str) -> None:
-    shutil.rmtree(run_copy / stage)
-    text = read_page(write_run_report(run_copy, Report())).text
+def test_a_stage_that_has_not_run_is_said_so(run_without_logs: Path, stage: str, section: str, said: str) -> None:
+    shutil.rmtree(run_without_logs / stage)
+    text = read_page(write_run_report(run_without_logs, Report())).text
     assert f"{section} not run" in text
     assert said in text
 
@@ -216,18 +216,18 @@ def test_a_phase_at_work_is_shown_as_far_as_it_has_come(run_copy: Path) -> None:
     assert "Learning curves: sft" in shown.text
 
 
-def test_a_ledger_that_does_not_add_up_is_said_so(run_copy: Path) -> None:
-    path = run_copy / "curate" / "ledger.json"
+def test_a_ledger_that_does_not_add_up_is_said_so(run_without_logs: Path) -> None:
+    path = run_without_logs / "curate" / "ledger.json"
     path.write_text(path.read_text().replace('"too_short": 212', '"too_short": 211'))
-    assert "does not add up: skills, length" in read_page(write_run_report(run_copy, Report())).text
+    assert "does not add up: skills, length" in read_page(write_run_report(run_without_logs, Report())).text
 
 
-def test_a_broken_file_leaves_the_earlier_page_alone(run_copy: Path) -> None:
-    page = write_run_report(run_copy, Report())
+def test_a_broken_file_leaves_the_earlier_page_alone(run_without_logs: Path) -> None:
+    page = write_run_report(run_without_logs, Report())
     before = page.read_bytes()
-    (run_copy / "evaluate" / "samples" / "base" / "skills_choice.jsonl").write_text("{\n")
+    (run_without_logs / "evaluate" / "samples" / "base" / "skills_choice.jsonl").write_text("{\n")
     with pytest.raises(DataError, match=r"skills_choice\.jsonl:1"):
-        write_run_report(run_copy, Report())
+        write_run_report(run_without_logs, Report())
     assert page.read_bytes() == before
 
 
@@ -247,13 +247,13 @@ def test_charts_lie_beside_the_page_and_earlier_ones_are_taken_away(run_copy: Pa
     assert not (charts / "Learning-curves-sft.svg").exists()
 
 
-def test_options_of_the_report_are_obeyed(run_copy: Path) -> None:
+def test_options_of_the_report_are_obeyed(run_without_logs: Path) -> None:
     options = Report(title="Five skills", examples_per_reason=1, questions_per_task=2, longest_example=100)
-    shown = read_page(write_run_report(run_copy, options))
+    shown = read_page(write_run_report(run_without_logs, options))
     assert "Five skills" in shown.text
     assert "1 of 60" in shown.text
     assert shown.text.count("2 questions") == 2
     assert "more characters]" in shown.text
-    nothing = read_page(write_run_report(run_copy, Report(examples_per_reason=0, questions_per_task=0))).text
+    nothing = read_page(write_run_report(run_without_logs, Report(examples_per_reason=0, questions_per_task=0))).text
     assert "in_evaluation3" not in nothing
     assert "Questions with the models' answers" not in nothing
