@@ -48,14 +48,17 @@ def curate(job: Job) -> dict[str, Any]:
         for label, step in zip(labels, data.steps, strict=True)
         if isinstance(step.options, Decontaminate)
     }
-    read = [pieces, *against.values()]
     stage = Stage.open(
         job.run_dir,
         "curate",
         recipe=data.model_dump(mode="json"),
         seed=seed,
         code=code_version("documents", "filters", "dedup"),
-        inputs={f"{shard.source}:{shard.number}": input_fingerprint(shard) for part in read for shard in part},
+        inputs={
+            f"{use} {shard.source}:{shard.number}": input_fingerprint(shard)
+            for use, found in {"source": pieces, **against}.items()
+            for shard in found
+        },
     )
     if stage.manifest is None:
         indexes = {
@@ -113,10 +116,12 @@ def _evaluation_index(job: Job, options: Decontaminate, found: list[Shard]) -> E
         for documents, _ in read_shard(shard, job.recipe.seed):
             ids += documents["id"].to_pylist()
             items.append(content(documents))
-    index = EvaluationIndex.build(ids, pa.concat_arrays(items), options)
+    index = EvaluationIndex.build(ids, pa.concat_arrays(items or [pa.array([], pa.large_string())]), options)
     if index.too_short:
         least = f"fewer than {options.minimum} words"
-        job.reporter.say(f"decontaminate: {index.too_short:,} of {len(ids):,} items have {least} and are not searched for")
+        job.reporter.say(
+            f"decontaminate: {index.too_short:,} of {len(ids):,} items have {least} and are not searched for"
+        )
     return index
 
 

@@ -70,7 +70,9 @@ def run_pass(work: Work, number: int, shard: Shard, final: Path | None) -> None:
                 keys.append(_keys(work, documents))
     if keys:
         with atomic_path(work.part("keys", number, "npz")) as path, path.open("wb") as file:
-            np.savez(file, **{name: np.concatenate([each[name] for each in keys]) for name in keys[0]})
+            np.savez(
+                file, allow_pickle=False, **{name: np.concatenate([each[name] for each in keys]) for name in keys[0]}
+            )
     write_bytes(ledger_path, orjson.dumps(ledger.to_json()))
 
 
@@ -97,9 +99,7 @@ def judge(step: Step, documents: pa.Table, index: Any = None) -> Verdict:
     return contamination(content(documents), index)
 
 
-def _incoming(
-    work: Work, number: int, shard: Shard, ledger: Ledger
-) -> Iterator[tuple[pa.Table, list[pa.Table]]]:
+def _incoming(work: Work, number: int, shard: Shard, ledger: Ledger) -> Iterator[tuple[pa.Table, list[pa.Table]]]:
     """Batches of documents, each with the rows of DROPPED that go before this pass's own steps."""
     if work.current.number == 0:
         for documents, rejects in read_shard(shard, work.seed):

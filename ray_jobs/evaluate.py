@@ -15,6 +15,7 @@ from core.artifacts.stage import Stage, read_manifest
 from core.errors import RecipeError
 from core.evaluation.options import Evaluate
 from core.evaluation.task_files import find_tasks, write_tasks
+from core.training.phase import Start
 from ray_jobs.job import Job
 from ray_jobs.parallel import each
 
@@ -100,18 +101,24 @@ class _Scoring:
 
 def _model_dirs(job: Job, models: list[str], stage: Stage) -> dict[str, Path]:
     """Where each model lies. The base of a model that the recipe creates is its untrained beginning."""
-    directories = {name: job.run_dir / "train" / name / "model" for name in models if name != BASE}
-    if BASE in models:
-        directories[BASE] = stage.directory / WORK / "base-model"
-        if not directories[BASE].exists():
-            from core.tokens.tokenizer import load_tokenizer
-            from core.training.phase import Start
+    directories = {name: job.run_dir / "train" / name / "model" for name in models}
+    if BASE not in models:
+        return directories
+    directories[BASE] = stage.directory / WORK / "base-model"
+    start = Start(job.recipe.model, None, job.recipe.seed)
+    tokenizer_dir = job.run_dir / "tokenize" / "tokenizer"
 
-            tokenizer = load_tokenizer(job.run_dir / "tokenize" / "tokenizer")
-            temporary = directories[BASE].with_name(".base-model")
-            Start(job.recipe.model, None, job.recipe.seed).load(tokenizer).save_pretrained(temporary)
-            tokenizer.save_pretrained(temporary)
-            temporary.rename(directories[BASE])
+    def write_base(target: Path) -> None:
+        from core.tokens.tokenizer import load_tokenizer
+
+        tokenizer = load_tokenizer(tokenizer_dir)
+        temporary = target.with_name(".base-model")
+        start.load(tokenizer).save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        temporary.rename(target)
+
+    for _ in each(job.session, write_base, [] if directories[BASE].exists() else [directories[BASE]]):
+        pass
     return directories
 
 

@@ -8,7 +8,9 @@ from typing import Any
 from ray_jobs.session import RaySession
 
 
-def each(session: RaySession, work: Callable[[Any], Any], tasks: Sequence[Any], cpus: float = 1, gpus: float = 0) -> Iterator[Any]:
+def each(
+    session: RaySession, work: Callable[[Any], Any], tasks: Sequence[Any], cpus: float = 1, gpus: float = 0
+) -> Iterator[Any]:
     """Calls `work` on every task, one Ray task each, and yields what they return as they finish, in no fixed order.
 
     Tasks are descriptions (paths, numbers), not data: what is large is read and written by the work itself, so

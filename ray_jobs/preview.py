@@ -34,7 +34,9 @@ def preview(name: str, scale: str | None, overrides: list[str] | None, documents
         console.print(Rule(f"[bold]{escape(source)}", align="left"))
         for document in _described(resolved, table):
             drops = ", ".join(f"{drop['step']}: {drop['reason']}" for drop in document["dropped_by"])
-            console.print(f"[dim]{escape(document['id'])}[/]  " + (f"[red]{escape(drops)}[/]" if drops else "[green]kept[/]"))
+            console.print(
+                f"[dim]{escape(document['id'])}[/]  " + (f"[red]{escape(drops)}[/]" if drops else "[green]kept[/]")
+            )
             for message in document["messages"] or []:
                 console.print(f"[bold]{escape(message['role'])}[/]: {escape(_cut(message['content']))}")
             if document["messages"] is None:

@@ -39,14 +39,11 @@ def describe(run_dir: Path) -> dict[str, Any]:
         for directory in sorted(started, key=lambda directory: (directory / STARTED).stat().st_mtime)
     }
     unfinished = [name for name, state in stages.items() if state == "unfinished"]
-    if unfinished:
-        state = f"stopped in {unfinished[0]}"
-    else:
-        state = f"{list(stages)[-1]} done" if stages else "not begun"
+    state = f"{list(stages)[-1]} done" if stages else "not begun"
     files = [path for path in run_dir.rglob("*") if path.is_file() and not path.is_symlink()]
     return {
         "run": run_dir.name,
-        "state": state,
+        "state": f"stopped in {unfinished[0]}" if unfinished else state,
         "stages": stages,
         "scores": _scores(run_dir / "evaluate" / "scores.json"),
         "bytes": sum(path.stat().st_size for path in files),

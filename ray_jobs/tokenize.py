@@ -12,12 +12,12 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from core.documents.mixture import sample
 
 from core.artifacts.atomic import atomic_path, write_json
 from core.artifacts.fingerprint import code_version
 from core.artifacts.seeds import derive_seed
 from core.artifacts.stage import Stage, read_manifest
+from core.documents.mixture import sample
 from core.errors import DataError
 from core.tokens.options import PhaseData
 from core.tokens.samples import SAMPLES, Account, make_samples
@@ -147,10 +147,13 @@ def tokenize_file(file: Path, part: Path, tokenizer_dir: Path, options: PhaseDat
             accounts[split].add(account)
             tables[split].append(samples)
     for split, made in tables.items():
-        with atomic_path(Path(f"{part}-{split}.arrow")) as path, pa.OSFile(str(path), "wb") as sink:
-            with pa.ipc.new_file(sink, SAMPLES) as writer:
-                for table in made:
-                    writer.write_table(table)
+        with (
+            atomic_path(Path(f"{part}-{split}.arrow")) as path,
+            pa.OSFile(str(path), "wb") as sink,
+            pa.ipc.new_file(sink, SAMPLES) as writer,
+        ):
+            for table in made:
+                writer.write_table(table)
     write_json(account_path, {split: asdict(account) for split, account in accounts.items()})
 
 

@@ -59,7 +59,9 @@ def find_tasks(options: Evaluate, recipe_dir: Path) -> list[TaskFile]:
                 )
             found.append(TaskFile(task, path, files))
     if unused := sorted(set(options.data) - used):
-        raise RecipeError(f"evaluate.data: {', '.join(unused)} is no task, and no data set of a task, in evaluate.tasks")
+        raise RecipeError(
+            f"evaluate.data: {', '.join(unused)} is no task, and no data set of a task, in evaluate.tasks"
+        )
     return found
 
 

@@ -66,7 +66,7 @@ def load_tree(path: Path, scale: str | None = None, overrides: list[str] | None 
     """Reads a recipe file, lays the scale over it and then the overrides.
 
     A mapping in a scale or an override is merged key by key; a list or a value replaces; null removes the key.
-    overrides: "key.path=value", the value as YAML; list items by number, e.g. "data.steps.1.minhash_dedup.threshold=0.7".
+    overrides: "key.path=value", the value as YAML; list items by number: "data.steps.1.minhash_dedup.threshold=0.7".
     Raises RecipeError for YAML that cannot be read, an unknown scale, and a malformed override.
     """
     document = _read_yaml(path)
@@ -75,16 +75,17 @@ def load_tree(path: Path, scale: str | None = None, overrides: list[str] | None 
     if scales is not None and not isinstance(scales, CommentedMap):
         raise RecipeError(f"{path}:{_line(document, 'scales')} scales: expected a mapping of scale names")
     tree.scales = tuple(map(str, scales or {}))
-    base = CommentedMap((key, value) for key, value in document.items() if key != "scales")
-    base._yaml_line_col = document.lc
-    _merge(tree, tree.values, base, (), "file")
+    _merge(tree, tree.values, document, (), "file")
+    tree.values.pop("scales", None)
     if scale is not None:
         if scale not in tree.scales:
             there = ", ".join(tree.scales) or "none"
             raise RecipeError(f"{path}: no scale '{scale}'; the recipe has: {there}")
-        if scales[scale] is not None and not isinstance(scales[scale], CommentedMap):
+        assert scales is not None
+        chosen = scales[scale]
+        if not isinstance(chosen, CommentedMap):
             raise RecipeError(f"{path}:{_line(scales, scale)} scales.{scale}: expected a mapping")
-        _merge(tree, tree.values, scales[scale] or CommentedMap(), (), "scale")
+        _merge(tree, tree.values, chosen, (), "scale")
     for override in overrides or []:
         _override(tree, override)
     return tree

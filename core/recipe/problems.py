@@ -102,32 +102,43 @@ def _problems(tree: Tree, values: dict[str, Any], error: ValidationError) -> Ite
 
 
 def _mend(values: dict[str, Any], loc: Loc, kind: str, problem: Problem, mended: set[Loc], guessed: set[Loc]) -> None:
-    parent, key = _parent(values, loc)
+    parent = _at(values, loc[:-1])
     if kind == "extra_forbidden":
-        value = parent.pop(key)
-        if problem.nearest and "." not in problem.nearest and problem.nearest not in parent:
-            parent[problem.nearest] = value
-            mended.add((*loc[:-1], problem.nearest))
-        mended.add((*loc, "unknown"))  # below the key, so that what its section lacks is still reported
+        if isinstance(parent, dict) and loc[-1] in parent:
+            value = parent.pop(loc[-1])
+            if problem.nearest and "." not in problem.nearest and problem.nearest not in parent:
+                parent[problem.nearest] = value
+                mended.add((*loc[:-1], problem.nearest))
         return
-    if kind == "missing":
-        mended.add(loc)
-        loc = loc[:-1]
-        parent, key = _parent(values, loc)
     again = loc in mended
     mended.add(loc)
+    if kind == "missing" or (isinstance(parent, list) and loc[:-1] != ("data", "steps")):
+        loc, parent = loc[:-1], _at(values, loc[:-2])
     guessed.add(loc)
-    if loc in _PLACEHOLDERS or not loc:
-        where = loc or ("name",)
-        _parent(values, where)[0][where[-1]] = copy.deepcopy(_PLACEHOLDERS[where])
-    elif kind.startswith(("int_", "float_", "greater_than", "less_than")) and not again:
-        parent[key] = 1  # some number, so that the section around it can still be asked
-    elif isinstance(parent, list | dict):
-        del parent[key]
+    if not loc:
+        values["name"] = "unnamed"
+    elif loc in _PLACEHOLDERS:
+        parent[loc[-1]] = copy.deepcopy(_PLACEHOLDERS[loc])
+    elif isinstance(parent, list):
+        parent[int(loc[-1])] = {"exact_dedup": {}}
+    elif isinstance(parent, dict) and kind.startswith(("int_", "float_", "greater_than", "less_than")) and not again:
+        parent[loc[-1]] = 1  # some number, so that the section around it can still be asked
+    elif isinstance(parent, dict):
+        parent.pop(loc[-1], None)
+
+
+def _at(values: dict[str, Any], loc: Loc) -> Any:
+    """What stands at a place; None where an earlier mending took it away."""
+    node: Any = values
+    for part in loc:
+        if isinstance(node, dict):
+            node = node.get(part)
+        else:
+            node = node[part] if isinstance(node, list) and isinstance(part, int) and part < len(node) else None
+    return node
 
 
 _PLACEHOLDERS: dict[Loc, Any] = {
-    ("name",): "unnamed",
     ("model",): {"base": "unknown"},
     ("data",): {"sources": {"unknown": {"python_library": {}}}},
     ("data", "sources"): {"unknown": {"python_library": {}}},
@@ -135,22 +146,14 @@ _PLACEHOLDERS: dict[Loc, Any] = {
 }
 
 
-def _parent(values: dict[str, Any], loc: Loc) -> tuple[Any, Any]:
-    """The container of a place, and its key there."""
-    node: Any = values
-    for part in loc[:-1]:
-        node = node[part]
-    return node, (loc[-1] if loc else None)
-
-
 def _written(values: dict[str, Any], loc: Loc, kind: str) -> Loc:
     """pydantic's location without the names of union members and the like, which nobody wrote."""
     node: Any = values
     written: Loc = ()
     for part in loc:
-        if isinstance(node, dict) and part in node:
-            node = node[part]
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
+        if (isinstance(node, dict) and part in node) or (
+            isinstance(node, list) and isinstance(part, int) and part < len(node)
+        ):
             node = node[part]
         else:
             return (*written, part) if kind == "missing" else written

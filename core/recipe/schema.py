@@ -56,7 +56,7 @@ class Data(Options):
     """Where documents come from, the steps that clean them in order, and how many of each source are kept."""
 
     sources: dict[Name, Source] = Field(min_length=1)
-    steps: list[Step] = []
+    steps: list[Step] = Field([], description="Carried out in this order.")
     mixture: dict[str, int | Literal["all"]] | None = Field(
         None, description="Documents per source, drawn by seed; none: all of every source."
     )

@@ -86,10 +86,10 @@ def make_samples(
             pieces = list(_pieces(ids, options.sequence_length)) if body else []
         else:
             mask = _token_mask(encoding.offsets, learned_spans)
-            learned = np.concatenate([np.zeros(len(prefix), bool), mask, np.ones(len(suffix), bool)])
+            wanted = np.concatenate([np.zeros(len(prefix), bool), mask, np.ones(len(suffix), bool)])
             account.truncated_tokens += max(0, len(ids) - options.sequence_length)
-            learned[:1] = False
-            pieces = [(ids[: options.sequence_length], learned[: options.sequence_length])]
+            wanted[:1] = False
+            pieces = [(ids[: options.sequence_length], wanted[: options.sequence_length])]
             if not mask.any():
                 pieces = []
         kept = [(name, tokens, _spans_of(wanted)) for tokens, wanted in pieces if wanted.any()]

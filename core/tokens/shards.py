@@ -82,7 +82,7 @@ class Row:
 
 
 class TokenRows:
-    """The packed rows of a phase, over all its shards: `len(rows)`, `rows[index]`, in time that does not depend on size.
+    """The packed rows of a phase, over all its shards: `len(rows)`, and `rows[index]` in constant time.
 
     target_tokens: int32[rows], known beforehand, so that every worker knows a global batch's total.
     Raises DataError where a shard is missing or broken.

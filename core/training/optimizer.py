@@ -35,7 +35,7 @@ class Optimizer:
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         sizes = [parameter.numel() for parameter in self.parameters.values()]
         self._flat = torch.zeros(sum(sizes) + 1, device=world.device)
-        for parameter, view in zip(self.parameters.values(), self._flat[:-1].split(sizes), strict=True):
+        for parameter, view in zip(self.parameters.values(), torch.split(self._flat[:-1], sizes), strict=True):
             parameter.grad = view.view_as(parameter)
         decayed = [parameter for parameter in self.parameters.values() if parameter.ndim >= 2]
         others = [parameter for parameter in self.parameters.values() if parameter.ndim < 2]

@@ -166,7 +166,7 @@ class Run:
             rows = [self.rows[int(index)] for index in mine[start : start + self.options.micro_batch_size]]
             with self._precision():
                 loss = causal_lm_loss(self.model, collate(rows, self.padding, self.world.device))
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.add_loss(loss)
         mean_loss = optimizer.exchange(int(self.rows.target_tokens[batch].sum()))
         norm = optimizer.gradient_norm()

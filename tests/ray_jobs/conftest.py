@@ -12,7 +12,7 @@ import pytest
 SMALL = """\
 name: small
 model:
-  config: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 4, max_position_embeddings: 128}
+  config: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 4}
   tokenizer: {train: {vocabulary: 600}}
 data:
   sources:

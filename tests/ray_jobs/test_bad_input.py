@@ -140,7 +140,8 @@ def test_a_cluster_that_is_not_there_is_named(tmp_path, small):
 @pytest.mark.ray
 def test_more_workers_than_the_cluster_has_are_refused(tmp_path, small, ray_cluster):
     answer = raycipe(
-        "train", small, "resources.workers=64", "train.pretrain.global_batch_size=256", "train.sft.global_batch_size=256",
+        "train", small, "resources.workers=64",
+        "train.pretrain.global_batch_size=256", "train.sft.global_batch_size=256",
         "--runs-dir", tmp_path / "runs", "--address", ray_cluster,
     )  # fmt: skip
     assert answer.code == 3
@@ -152,7 +153,10 @@ def test_reporting_a_run_that_is_not_there_is_an_error(tmp_path, small):
     plain(raycipe("report", small, "--runs-dir", tmp_path / "runs"), 2, "nothing to report yet")
 
 
-@pytest.mark.parametrize("arguments", [["chek", "x"], ["check"], ["run", "quickstart", "--nope"], ["curate", "quickstat"]])
+MISUSED = [["chek", "x"], ["check"], ["run", "quickstart", "--nope"], ["curate", "quickstat"]]
+
+
+@pytest.mark.parametrize("arguments", MISUSED)
 def test_misused_commands_end_with_2(arguments):
     answer = raycipe(*arguments)
     assert answer.code == 2

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from core.errors import RecipeError
 from core.recipe.loading import find_recipe, load_tree, shipped_recipes
@@ -97,22 +99,74 @@ def test_all_problems_come_at_once_with_line_key_found_expected_and_nearest(reci
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("sequence_length: 128}\n    max", "sequence_length: 4096}\n    max", "4096 tokens; expected at most the model's 2048"),
+        (
+            "sequence_length: 128}\n    max",
+            "sequence_length: 4096}\n    max",
+            "4096 tokens; expected at most the model's 2048",
+        ),
         ("method: lora", "method: qlora\n    zero_stage: 3", "the 4-bit weights would not shard"),
         ("max_steps: 10", "max_steps: 10\n    method: lora", "expected full: the first phase of a model made from"),
-        ("sources: [talk]", "sources: [tlak]", "unknown source 'tlak'; expected one of data.sources: lib, talk; did you"),
+        (
+            "sources: [talk]",
+            "sources: [tlak]",
+            "unknown source 'tlak'; expected one of data.sources: lib, talk; did you",
+        ),
         ("epochs: 2", "epochs: 2\n    max_steps: 4", "expected give either epochs or max_steps"),
         ("lib: all, talk: 100}", "lib: 0, talk: all}", "found 'lib', of which the mixture takes nothing"),
         ("talk: 100}", "talk: all}\n  seed: 3", "unknown key 'seed'; expected a known key; did you mean 'seed'"),
         ("name: small", "nome: small", "unknown key 'nome'; expected a known key; did you mean 'name'"),
         ("lib: {python_library: {}}", "lib: {python_library: {}, dataset: x}", "a source needs exactly one of"),
-        ("- minhash_dedup: {}", "- minhash_dedup: {}\n      length: {min_words: 2}", "a step has exactly one of the keys"),
+        (
+            "- minhash_dedup: {}",
+            "- minhash_dedup: {}\n      length: {min_words: 2}",
+            "a step has exactly one of the keys",
+        ),
     ],
 )
 def test_each_kind_of_mistake_is_named(recipe, old, new, expected):
     found = problems(rewritten(recipe, (old, new)))
     assert any(expected in problem for problem in found), found
     assert all(f"{recipe}:" in problem for problem in found)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_however_a_recipe_is_broken_the_problems_are_told(tmp_path_factory, data):
+    """Take things out, put strange things in, misspell: never anything but a list of problems."""
+    from ruamel.yaml import YAML
+
+    values = YAML(typ="safe").load(GOOD)
+    for _ in range(data.draw(st.integers(1, 4))):
+        node = values
+        while True:
+            keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+            if not keys:
+                break
+            key = data.draw(st.sampled_from(keys))
+            if isinstance(node[key], dict | list) and node[key] and data.draw(st.booleans()):
+                node = node[key]
+                continue
+            strange = data.draw(
+                st.sampled_from([None, 3, -1.5, "word", [], {}, [{"a": 1}], {"a": 1}, "remove", "misspell"])
+            )
+            if strange == "remove":
+                del node[key]
+            elif strange == "misspell" and isinstance(node, dict):
+                node[f"{key}s"] = node.pop(key)
+            else:
+                node[key] = strange
+            break
+    path = tmp_path_factory.mktemp("broken") / "broken.yaml"
+    with path.open("w") as file:
+        YAML(typ="safe").dump(values, file)
+    try:
+        found = check_recipe(str(path))
+    except RecipeError as error:
+        assert "scales" in str(error)
+        return
+    assert all(problem.expected and problem.found for problem in found)
+    if not found:
+        load_recipe(str(path))
 
 
 def test_a_mistake_in_a_scale_is_found_without_asking_for_it(recipe):
@@ -122,7 +176,7 @@ def test_a_mistake_in_a_scale_is_found_without_asking_for_it(recipe):
 
 
 def test_what_an_override_breaks_is_said_to_come_from_the_command_line(recipe):
-    with pytest.raises(InvalidRecipe, match="^command line  train.sft.epochs: found 'x'"):
+    with pytest.raises(InvalidRecipe, match=r"^command line  train\.sft\.epochs: found 'x'"):
         load_recipe(str(recipe), overrides=["train.sft.epochs=x"])
 
 

@@ -37,7 +37,13 @@ def test_any_text_survives_tokenizing(tokenizer):
 
 
 def test_only_the_assistants_words_and_ends_are_learned(tokenizer):
-    turns = [("system", "Be brief."), ("user", "Fox?"), ("assistant", "Quick."), ("user", "Dog?"), ("assistant", "Lazy.")]
+    turns = [
+        ("system", "Be brief."),
+        ("user", "Fox?"),
+        ("assistant", "Quick."),
+        ("user", "Dog?"),
+        ("assistant", "Lazy."),
+    ]
     samples, account = make_samples(dialogues([turns]), tokenizer, options())
     assert learned(row(samples, 0), tokenizer) == [
         "Quick.<|im_end|>",

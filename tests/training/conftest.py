@@ -71,7 +71,7 @@ def phase(**changes: Any) -> Phase:
 @pytest.fixture(scope="session")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     random = np.random.default_rng(0)
-    words = "alpha beta gamma delta epsilon zeta eta theta iota kappa".split()
+    words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"]
     turns = []
     for _ in range(400):
         chosen = [words[index] for index in random.integers(0, 10, random.integers(2, 12))]

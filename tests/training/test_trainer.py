@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -102,7 +103,7 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(material, tmp_path,
 
 def test_a_broken_checkpoint_is_named_and_the_one_before_it_used(material, tmp_path):
     run = material.run(tmp_path, {"max_steps": 2})
-    progress, optimizer = run.train()
+    _, optimizer = run.train()
     for step in (1, 2, 3):
         save_checkpoint(tmp_path / f"step-{step}", optimizer, {"step": step, "fingerprint": "f"})
     weights = tmp_path / "step-3" / "weights.safetensors"
@@ -156,7 +157,7 @@ def test_schedules_warm_up_to_the_peak_and_end_at_the_floor(schedule):
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == rates[10] == pytest.approx(1.0)
     assert rates[-1] == pytest.approx(1.0 if schedule == "constant" else 0.1)
-    assert all(later <= earlier + 1e-12 for earlier, later in zip(rates[10:], rates[11:], strict=False))
+    assert all(later <= earlier + 1e-12 for earlier, later in itertools.pairwise(rates[10:]))
 
 
 def test_a_checkpoint_of_another_model_is_refused(material, tmp_path):
