@@ -28,6 +28,6 @@ def ray_cluster() -> Iterator[str]:
     """One local Ray of two CPUs for all tests that need one; its address."""
     import ray
 
-    context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    context = ray.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield context.address_info["gcs_address"]
     ray.shutdown()
