@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import threading
 from pathlib import Path
@@ -15,6 +16,7 @@ from core.artifacts.fingerprint import code_version, fingerprint
 from core.artifacts.seeds import derive_seed
 from core.artifacts.stage import Stage, read_manifest
 from core.errors import RaycipeError, RecipeError, ResourceError
+from core.planning.disk import adapter_count, bytes_on_disk, parameter_count
 from core.recipe.schema import Recipe
 from core.training.log import latest
 from core.training.options import Phase
@@ -28,12 +30,27 @@ FAILURES = 3  # how often a dead worker is replaced before the run gives up
 
 
 def check_training(job: Job) -> None:
-    """What training needs beyond a valid recipe, found before anything starts."""
-    import importlib.util
-
-    for name, phase in job.recipe.train.items():
+    """What training needs beyond a valid recipe, found before anything starts. Raises ResourceError."""
+    recipe = job.recipe
+    for name, phase in recipe.train.items():
         if phase.method == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
             raise ResourceError(f"train.{name}.method: qlora needs bitsandbytes, which is not installed")
+        if phase.zero_stage:
+            raise ResourceError(f"train.{name}.zero_stage: {phase.zero_stage}, but this version trains with 0 only")
+    declared, tokenizer = recipe.model.config, recipe.model.tokenizer
+    if declared is None or tokenizer is None or tokenizer.train is None:
+        return
+    vocabulary = tokenizer.train.vocabulary
+    whole = parameter_count(declared, vocabulary)
+    free = shutil.disk_usage(job.run_dir).free
+    for name, phase in recipe.train.items():
+        trainable = whole if phase.method == "full" else adapter_count(declared, phase.lora, vocabulary)
+        need = bytes_on_disk(phase, whole, trainable)
+        if need > free:
+            raise ResourceError(
+                f"train.{name}: needs {need / 1e9:.1f} GB on disk, and {job.run_dir} has {free / 1e9:.1f} GB free; "
+                "free some, choose another place with --runs-dir, or keep fewer checkpoints (checkpoints.keep)"
+            )
 
 
 def train(job: Job) -> dict[str, Any]:

@@ -148,17 +148,16 @@ _PLACEHOLDERS: dict[Loc, Any] = {
 
 def _written(values: dict[str, Any], loc: Loc, kind: str) -> Loc:
     """pydantic's location without the names of union members and the like, which nobody wrote."""
-    node: Any = values
     written: Loc = ()
     for part in loc:
-        if (isinstance(node, dict) and part in node) or (
-            isinstance(node, list) and isinstance(part, int) and part < len(node)
-        ):
-            node = node[part]
-        else:
+        if _at(values, (*written, part)) is None and part not in _keys(_at(values, written)):
             return (*written, part) if kind == "missing" else written
         written = (*written, part)
     return written
+
+
+def _keys(node: Any) -> Any:
+    return node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
 
 
 def _expected(detail: Any) -> str:

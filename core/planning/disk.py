@@ -1,0 +1,47 @@
+"""What a training phase writes, before it writes it: nothing starts that cannot finish."""
+
+from __future__ import annotations
+
+from core.models.options import Lora, ModelConfig
+from core.training.options import Phase
+
+FP32 = 4  # bytes
+
+
+def parameter_count(config: ModelConfig, vocabulary: int) -> int:
+    """Parameters of a model made from a configuration (Mistral, Llama, Qwen2: gated feed-forward, RMS norms)."""
+    hidden, blocks = config.hidden_size, config.num_hidden_layers
+    head = hidden // config.num_attention_heads
+    keys_values = 2 * head * (config.num_key_value_heads or config.num_attention_heads)
+    biases = hidden + keys_values if config.architecture == "qwen2" else 0
+    block = 2 * hidden * hidden + hidden * keys_values + biases + 3 * hidden * config.intermediate_size + 2 * hidden
+    embeddings = vocabulary * hidden * (1 if config.tie_word_embeddings else 2)
+    return blocks * block + embeddings + hidden
+
+
+def adapter_count(config: ModelConfig, lora: Lora, vocabulary: int) -> int:
+    """Trainable parameters of LoRA on a model made from a configuration."""
+    hidden, inner = config.hidden_size, config.intermediate_size
+    keys_values = hidden // config.num_attention_heads * (config.num_key_value_heads or config.num_attention_heads)
+    shapes = {
+        "q_proj": (hidden, hidden),
+        "k_proj": (hidden, keys_values),
+        "v_proj": (hidden, keys_values),
+        "o_proj": (hidden, hidden),
+        "gate_proj": (hidden, inner),
+        "up_proj": (hidden, inner),
+        "down_proj": (inner, hidden),
+    }
+    low_rank = sum(lora.rank * sum(shapes[name]) for name in lora.target_modules if name in shapes)
+    embeddings = 2 * vocabulary * hidden if lora.train_embeddings else 0
+    return config.num_hidden_layers * low_rank + embeddings
+
+
+def bytes_on_disk(phase: Phase, parameters: int, trainable: int) -> int:
+    """The most that a phase has on disk at once.
+
+    Each checkpoint holds the trainable weights and AdamW's two moments in fp32; one more than are kept exists while
+    it is written, once beside Ray Train's copy of it. At the end the whole model is written, and the adapter.
+    """
+    checkpoint = 3 * trainable * FP32
+    return (phase.checkpoints.keep + 2) * checkpoint + (parameters + trainable) * FP32

@@ -1,0 +1,1 @@
+from tests.training.conftest import material  # noqa: F401
