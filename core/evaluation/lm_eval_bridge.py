@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +37,24 @@ def evaluate_model(
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     datasets.disable_progress_bars()
     dtype = "bfloat16" if device.startswith("cuda") else "float32"
-    model = HFLM(pretrained=str(model_dir), device=device, dtype=dtype, batch_size=options.batch_size)
+    with _quiet():
+        model = HFLM(pretrained=str(model_dir), device=device, dtype=dtype, batch_size=options.batch_size)
     manager = TaskManager(include_path=str(tasks_dir), include_defaults=False)
     try:
-        results = simple_evaluate(
-            model=model,
-            tasks=[task],
-            task_manager=manager,
-            num_fewshot=options.few_shot,
-            limit=options.limit,
-            apply_chat_template=options.chat_template,
-            bootstrap_iters=BOOTSTRAP_ITERATIONS,
-            random_seed=seed,
-            numpy_random_seed=seed,
-            torch_random_seed=seed,
-            fewshot_random_seed=seed,
-        )
+        with _quiet():
+            results = simple_evaluate(
+                model=model,
+                tasks=[task],
+                task_manager=manager,
+                num_fewshot=options.few_shot,
+                limit=options.limit,
+                apply_chat_template=options.chat_template,
+                bootstrap_iters=BOOTSTRAP_ITERATIONS,
+                random_seed=seed,
+                numpy_random_seed=seed,
+                torch_random_seed=seed,
+                fewshot_random_seed=seed,
+            )
     except (OSError, ConnectionError) as error:
         raise ResourceError(
             f"task {task}: its data cannot be loaded ({str(error).splitlines()[0]}); "
@@ -67,6 +71,13 @@ def evaluate_model(
         for sample in results["samples"][task]:
             file.write(orjson.dumps(sample, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY))
     return score_rows(results, task)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars of lm-eval and transformers, some of which no setting turns off."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield
 
 
 def score_rows(results: dict[str, Any], task: str) -> list[dict[str, Any]]:

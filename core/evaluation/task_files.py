@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import functools
 import os
+import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,10 @@ from core.evaluation.options import Evaluate
 
 OWN = Path(__file__).parent / "tasks"
 SKILLS = ("skills_choice", "skills_generate")
+SPLITS = ("test_split", "validation_split", "training_split", "fewshot_split")  # keys of a task that name a split
+BUILDERS = {".json": "json", ".jsonl": "json", ".csv": "csv", ".parquet": "parquet"}  # of Hugging Face datasets
+TASK_LINE = re.compile(rb"""^["']?task["']?:[ \t]*["']?([^\s"'#\[\]{}]+)["']?[ \t\r]*(?:#.*)?$""", re.MULTILINE)
+GROUP_LINE = re.compile(rb"""^["']?group["']?:""", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,40 @@ def find_tasks(options: Evaluate, recipe_dir: Path) -> list[TaskFile]:
                     f"evaluate.tasks: {task} reads {dataset} from a hub, and HF_HUB_OFFLINE is set; give local files: "
                     f"evaluate.data: {{{task}: {{test: FILE}}}}"
                 )
+            if _setting(path, "unsafe_code"):
+                raise RecipeError(f"evaluate.tasks: {task} runs code that the model writes, which is not done here")
+            if files:
+                _check_splits(task, path, files, options, str(key))
             found.append(TaskFile(task, path, files))
     if unused := sorted(set(options.data) - used):
         raise RecipeError(
             f"evaluate.data: {', '.join(unused)} is no task, and no data set of a task, in evaluate.tasks"
         )
     return found
+
+
+def _check_splits(task: str, path: Path, files: dict[str, Path], options: Evaluate, key: str) -> None:
+    """The mapped files are those of splits that the task reads, and it has the ones that it needs."""
+    splits = {name: _setting(path, name) for name in SPLITS}
+    known = sorted({split for split in splits.values() if split})
+    for split in files:
+        if known and split not in known:
+            raise RecipeError(f"evaluate.data.{key}.{split}: {task} reads no such split, but {', '.join(known)}")
+    builders = {BUILDERS.get(_suffix(file)) for file in files.values()}
+    if len(builders) > 1 or None in builders:
+        found = ", ".join(path.name for path in files.values())
+        raise DataError(f"evaluate.data.{key}: {found}: expected files of one of {', '.join(BUILDERS)}, also with .gz")
+    scored = [splits["test_split"] or splits["validation_split"] or splits["training_split"]]
+    shots = options.few_shot if options.few_shot is not None else _setting(path, "num_fewshot") or 0
+    drawn = [splits["fewshot_split"] or splits["training_split"] or splits["validation_split"]] if shots else []
+    for split, use in [(split, "its questions") for split in scored] + [(s, f"{shots} examples") for s in drawn]:
+        if split and split not in files:
+            hint = "" if use == "its questions" else ", or set evaluate.few_shot to 0"
+            raise DataError(f"evaluate.data.{key}: {task} takes {use} from '{split}': give that split a file{hint}")
+
+
+def _suffix(file: Path) -> str:
+    return Path(file.name.removesuffix(".gz")).suffix
 
 
 def write_tasks(tasks: list[TaskFile], directory: Path, seed: int) -> None:
@@ -79,15 +113,19 @@ def write_tasks(tasks: list[TaskFile], directory: Path, seed: int) -> None:
         settings: dict[str, Any] = {"include": str(task.path), "task": task.name}
         if data:
             files = {split: str(path) for split, path in data.items()}
-            settings |= {"dataset_path": "json", "dataset_name": None, "dataset_kwargs": {"data_files": files}}
+            builder = BUILDERS[_suffix(next(iter(data.values())))]
+            settings |= {"dataset_path": builder, "dataset_name": None, "dataset_kwargs": {"data_files": files}}
+            settings |= {name: None for name in SPLITS if _setting(task.path, name) not in (None, *data)}
         write_bytes(directory / f"{task.name}.yaml", orjson.dumps(settings, option=orjson.OPT_INDENT_2))
 
 
 def _built_in(name: str, own: list[str]) -> list[tuple[str, Path]]:
     """lm-eval's own task, or the tasks of its group."""
-    index = _index()
+    if path := _single_tasks().get(name):
+        return [(name, path)]
+    index = _index() if _may_be_group(name) else {}
     if name not in index:
-        nearest = difflib.get_close_matches(name, [*own, *index], n=3)
+        nearest = difflib.get_close_matches(name, [*own, *_single_tasks()], n=3)
         hint = f"; did you mean {', '.join(nearest)}?" if nearest else ""
         raise RecipeError(f"evaluate.tasks: lm-eval has no task '{name}'{hint}")
     entry = index[name]
@@ -101,8 +139,40 @@ def _built_in(name: str, own: list[str]) -> list[tuple[str, Path]]:
 
 
 @functools.cache
+def _single_tasks() -> dict[str, Path]:
+    """lm-eval's tasks that have a YAML file of their own, found without parsing it: some tenths of a second.
+
+    Where two files have one name the first in order counts, as in lm-eval's index.
+    """
+    found: dict[str, Path] = {}
+    for path in _definitions():
+        if path.suffix != ".yaml":
+            continue
+        text = path.read_bytes()
+        if (line := TASK_LINE.search(text)) and not GROUP_LINE.search(text):
+            found.setdefault(line[1].decode(), path)
+    return found
+
+
+def _may_be_group(name: str) -> bool:
+    """Whether any of lm-eval's files has the name as a whole word, as that of a group or tag: a typo costs no index."""
+    word = re.compile(rb"(?<![\w-])%b(?![\w-])" % re.escape(name.encode()))
+    return any(word.search(path.read_bytes()) for path in _definitions())
+
+
+@functools.cache
+def _definitions() -> list[Path]:
+    """lm-eval's task files in its own order, and those without a suffix that they include."""
+    spec = find_spec("lm_eval")
+    paths = (
+        path for root in (spec and spec.submodule_search_locations) or [] for path in Path(root, "tasks").rglob("*")
+    )
+    return sorted((path for path in paths if path.suffix in (".yaml", "") and path.is_file()), key=Path.as_posix)
+
+
+@functools.cache
 def _index() -> dict[str, Any]:
-    """lm-eval's tasks by name; reading them takes about ten seconds."""
+    """lm-eval's tasks, groups and tags by name; reading them takes about ten seconds."""
     from lm_eval.tasks import TaskManager
 
     index: dict[str, Any] = TaskManager().task_index
@@ -114,7 +184,9 @@ def _setting(path: Path, key: str) -> Any:
     values = _read(path)
     if key in values or "include" not in values:
         return values.get(key)
-    return _setting((path.parent / str(values["include"])).resolve(), key)
+    includes = values["include"] if isinstance(values["include"], list) else [values["include"]]
+    found = (_setting((path.parent / str(include)).resolve(), key) for include in reversed(includes))
+    return next((value for value in found if value is not None), None)
 
 
 def _read(path: Path) -> dict[str, Any]:

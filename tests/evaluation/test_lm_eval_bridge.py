@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -83,6 +84,39 @@ def test_a_built_in_task_reads_the_local_files_that_the_recipe_maps(model_dir, t
     assert {sample["doc"]["question"] for sample in samples} == {row["question"] for row in rows[:4]}
 
 
+def test_a_task_without_examples_needs_no_file_for_them(model_dir, tmp_path):
+    rows = [{"question": f"What is {n} plus one?", "answer": f"#### {n + 1}"} for n in range(3)]
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    data = {"gsm8k": {"test": "test.jsonl"}}
+    scores, _ = evaluated(model_dir, Evaluate(tasks=["gsm8k"], data=data, few_shot=0), "gsm8k", tmp_path)
+    assert {row["samples"] for row in scores} == {3}
+    with pytest.raises(DataError, match=r"gsm8k takes 5 examples from 'train': give that split a file, or set evalu"):
+        find_tasks(Evaluate(tasks=["gsm8k"], data=data), tmp_path)
+
+
+def test_a_split_that_the_task_does_not_read_is_named(tmp_path):
+    (tmp_path / "test.jsonl").write_text("{}")
+    options = Evaluate(tasks=["gsm8k"], data={"gsm8k": {"tset": "test.jsonl"}})
+    with pytest.raises(RecipeError, match=r"evaluate\.data\.gsm8k\.tset: gsm8k reads no such split, but test, train"):
+        find_tasks(options, tmp_path)
+
+
+def test_csv_files_are_read_as_such(model_dir, tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "task: mine\noutput_type: multiple_choice\ndataset_path: csv\ntest_split: test\n"
+        "doc_to_text: q\ndoc_to_choice: ['hot', 'cold']\ndoc_to_target: gold\n"
+    )
+    (tmp_path / "mine.csv").write_text("q,gold\nhot or cold?,0\nhot or cold?,1\n")
+    options = Evaluate(tasks=["mine"], task_files=["mine.yaml"], data={"mine": {"test": "mine.csv"}})
+    scores, _ = evaluated(model_dir, options, "mine", tmp_path)
+    assert next(row["value"] for row in scores if row["metric"] == "acc") == 0.5
+
+
+def test_no_progress_bars_are_printed(model_dir, tmp_path, capsys):
+    evaluated(model_dir, Evaluate(tasks=["skills_choice"], limit=3), "skills_choice", tmp_path)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_a_multiple_choice_file_of_ones_own_is_scored(model_dir, tmp_path):
     rows = [{"query": "hot or cold?", "choices": ["hot", "cold"], "gold": n % 2} for n in range(6)]
     (tmp_path / "mine.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -125,3 +159,21 @@ def test_data_that_do_not_fit_the_task_are_an_error(model_dir, tmp_path):
     options = Evaluate(tasks=["arc_local"], data={"arc_local": {"test": "mine.jsonl"}})
     with pytest.raises(DataError, match="task arc_local: its data do not fit it"):
         evaluated(model_dir, options, "arc_local", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("task", "files", "questions"),
+    [
+        ("arc_local", {"test": "arc/arc_easy.jsonl.gz"}, 2376),
+        ("gsm8k", {"train": "gsm8k/train.jsonl.gz", "test": "gsm8k/test.jsonl.gz"}, 1319),
+    ],
+)
+def test_real_benchmarks_are_read_from_local_files(model_dir, tmp_path, shared_data, task, files, questions):
+    options = Evaluate(tasks=[task], data={task: files}, few_shot=0, limit=5)
+    scores, samples = evaluated(model_dir, options, task, tmp_path, shared_data)
+    assert {row["samples"] for row in scores} == {5}
+    assert {sample["doc_id"] for sample in samples} == set(range(5))
+    with gzip.open(shared_data / files["test"], "rt") as file:
+        lines = file.readlines()
+    assert len(lines) == questions
+    assert samples[0]["doc"] == json.loads(lines[0])
