@@ -14,6 +14,8 @@ import typer
 
 from core.errors import RaycipeError
 
+STOPPED = 130
+
 app = typer.Typer(
     name="raycipe",
     help="Trains language models from recipes, on Ray: curate, tokenize, train, evaluate, report.",
@@ -150,10 +152,11 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except (KeyboardInterrupt, typer.Abort):
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        code = 130
+        code = STOPPED
     except Exception as error:
         code = _explain(error, "--json" in arguments)
+    if code == STOPPED:  # typer itself turns Ctrl-C into this code
+        print("stopped; the same command goes on from here", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -171,8 +174,7 @@ def _explain(error: BaseException, as_json: bool) -> int:
     ours = _ours(error)
     if ours is None:
         if _was_interrupted(error):
-            print("stopped; the same command goes on from here", file=sys.stderr)
-            return 130
+            return STOPPED
         traceback.print_exception(error)
         print("this is a bug in raycipe; please report it with the lines above", file=sys.stderr)
         return 1

@@ -32,10 +32,11 @@ from ray_jobs.parallel import each
 
 BARRIERS = ("exact_dedup", "minhash_dedup")
 MIXTURE = "mixture"
+MODULES = ("ray_jobs/curate.py", "ray_jobs/curate_shard.py", "ray_jobs/curate_barriers.py")
 
 
 def curate(job: Job) -> dict[str, Any]:
-    """Carries out the recipe's steps on its sources. Returns the ledger. Raises DataError where nothing is left."""
+    """Carries out the recipe's steps on its sources. Returns the ledger. Raises DataError where they hold nothing."""
     data, seed, directory = job.recipe.data, job.recipe.seed, job.resolved.directory
     pieces = [shard for name, source in data.sources.items() for shard in shards(name, source, directory)]
     labels = step_labels(data)
@@ -48,12 +49,16 @@ def curate(job: Job) -> dict[str, Any]:
         for label, step in zip(labels, data.steps, strict=True)
         if isinstance(step.options, Decontaminate)
     }
+    # The order of mappings decides which of two duplicates stays; a fingerprint does not see it.
+    orders = {"sources": data.sources} | {
+        label: step.options.against for label, step in zip(labels, data.steps, strict=True) if label in against
+    }
     stage = Stage.open(
         job.run_dir,
         "curate",
-        recipe=data.model_dump(mode="json"),
+        recipe=data.model_dump(mode="json") | {"order": {name: list(found) for name, found in orders.items()}},
         seed=seed,
-        code=code_version("documents", "filters", "dedup"),
+        code=code_version("core/documents", "core/filters", "core/dedup", *MODULES),
         inputs={
             f"{use} {shard.source}:{shard.number}": input_fingerprint(shard)
             for use, found in {"source": pieces, **against}.items()

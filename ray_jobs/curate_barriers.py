@@ -30,14 +30,14 @@ def decide(session: RaySession, work: Work, shards: Sequence[Shard], data: Data)
     """Writes for every shard which of its rows the pass's last step removes. Returns what the user should know."""
     assert work.current.barrier is not None
     label, step = work.current.barrier
-    documents = _Documents(work, shards)
+    documents = _Documents(work, shards, list(data.sources))
     notes: list[str] = []
     if step is None:
         reasons, evidence, notes = _mixture(documents, data, work.seed)
     elif step.kind == "exact_dedup":
         kept = first_occurrences(documents.keys("keys"))
         removed = np.flatnonzero(kept != np.arange(len(kept)))
-        reasons, evidence = {int(row): "exact_duplicate" for row in removed}, documents.names(removed, kept[removed])
+        reasons, evidence = {int(row): "exact_duplicate" for row in removed}, documents.evidence(removed, kept[removed])
     else:
         reasons, evidence = _near_duplicates(session, documents, step.options)
     documents.write_removed(label, reasons, evidence)
@@ -47,8 +47,8 @@ def decide(session: RaySession, work: Work, shards: Sequence[Shard], data: Data)
 class _Documents:
     """All documents of a pass, numbered through the shards in their order."""
 
-    def __init__(self, work: Work, shards: Sequence[Shard]) -> None:
-        self.work, self.shards = work, shards
+    def __init__(self, work: Work, shards: Sequence[Shard], names: Sequence[str]) -> None:
+        self.work, self.shards, self.names = work, shards, names
         self.ids = [
             pq.read_table(work.part("kept", number, "parquet"), columns=["id"])["id"].combine_chunks()
             for number in range(len(shards))
@@ -63,14 +63,14 @@ class _Documents:
 
     def sources(self) -> np.ndarray:
         """int64[documents]: the number of each document's source."""
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(shard.source for shard in self.shards))}
+        numbers = {name: number for number, name in enumerate(self.names)}
         return np.repeat([numbers[shard.source] for shard in self.shards], np.diff(self.bounds))
 
     def id(self, row: int) -> str:
         shard = int(np.searchsorted(self.bounds, row, side="right")) - 1
         return str(self.ids[shard][int(row - self.bounds[shard])].as_py())
 
-    def names(self, rows: np.ndarray, partners: np.ndarray, more: Sequence[str] = ()) -> dict[int, str]:
+    def evidence(self, rows: np.ndarray, partners: np.ndarray, more: Sequence[str] = ()) -> dict[int, str]:
         """For each removed row the id of the document that stayed."""
         extra = more or [""] * len(rows)
         return {
@@ -127,7 +127,7 @@ def _near_duplicates(
     removed = near_duplicates(pairs, similarity, documents.keys("lengths"), options)
     rows, kept = removed["row"].to_numpy(), removed["kept_row"].to_numpy()
     words = [f" (Jaccard {value:.3f})" if options.verify else "" for value in removed["jaccard"].to_pylist()]
-    return {int(row): "near_duplicate" for row in rows}, documents.names(rows, kept, words)
+    return {int(row): "near_duplicate" for row in rows}, documents.evidence(rows, kept, words)
 
 
 def _shingles(session: RaySession, documents: _Documents, rows: np.ndarray, options: MinhashDedup) -> Shingles:

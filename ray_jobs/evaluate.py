@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 import time
 from pathlib import Path
@@ -24,16 +25,16 @@ BASE = "base"
 
 
 def check_evaluation(job: Job) -> None:
-    """Tasks and their files, before anything starts. Raises RecipeError or DataError."""
-    if job.recipe.evaluate is not None:
-        find_tasks(job.recipe.evaluate, job.resolved.directory)
+    """Finds tasks and their files, before anything starts. Raises RecipeError, also for no tasks, or DataError."""
+    if job.recipe.evaluate is None:
+        raise RecipeError(f"{job.resolved.tree.path}: evaluate.tasks says what to score, and is not there")
+    find_tasks(job.recipe.evaluate, job.resolved.directory)
 
 
 def evaluate(job: Job) -> dict[str, Any]:
-    """Scores every model on every task. Returns the scores. Raises RecipeError where the recipe names no task."""
+    """Scores every model on every task. Returns the scores."""
     options = job.recipe.evaluate
-    if options is None:
-        raise RecipeError(f"{job.resolved.tree.path}: evaluate.tasks says what to score, and is not there")
+    assert options is not None
     phases = list(job.recipe.train)
     models = options.models or [BASE, phases[-1]]
     tasks = find_tasks(options, job.resolved.directory)
@@ -43,11 +44,12 @@ def evaluate(job: Job) -> dict[str, Any]:
         "evaluate",
         recipe=options.model_dump(mode="json"),
         seed=job.recipe.seed,
-        code=code_version("evaluation"),
+        code=code_version("core/evaluation", "core/models", "core/documents"),
         inputs={
             **{name: manifest["fingerprint"] for name, manifest in manifests.items() if manifest is not None},
             **{f"{task.name} {split}": file_checksum(path) for task in tasks for split, path in task.data.items()},
-            **{f"task {task.name}": file_checksum(task.path) for task in tasks},
+            **{f"task {task.name} {path.name}": file_checksum(path) for task in tasks for path in task.definition()},
+            "lm-eval": importlib.metadata.version("lm-eval"),
         },
     )
     if stage.manifest is None:
@@ -56,8 +58,10 @@ def evaluate(job: Job) -> dict[str, Any]:
         write_tasks(tasks, tasks_dir, job.recipe.seed)
         pairs = [{"model": model, "task": task.name} for model in models for task in tasks]
         work = _Scoring(options, tasks_dir, stage.directory, job.recipe.seed, _model_dirs(job, models, stage))
+        wants_gpu = job.recipe.resources.device != "cpu"
+        gpus = 1 if wants_gpu and job.session.require().get("GPU") else 0
         with job.reporter.bar("evaluate", len(pairs)) as bar:
-            for done in each(job.session, work.score, pairs, gpus=1 if job.session.require().get("GPU") else 0):
+            for done in each(job.session, work.score, pairs, gpus=gpus):
                 bar.advance(done)
         scores = [row for pair in pairs for row in orjson.loads(work.result(pair).read_bytes())]
         seconds = round(time.monotonic() - began, 3)
@@ -90,7 +94,7 @@ class _Scoring:
 
             from core.evaluation.lm_eval_bridge import evaluate_model
 
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+            device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray hides GPUs from tasks that ask for none
             if device == "cpu":
                 torch.set_num_threads(1)  # one task per CPU
             samples = self.directory / "samples" / model / f"{task}.jsonl"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.artifacts.atomic import writable, write_bytes
+from core.artifacts.atomic import write_bytes
 from core.artifacts.stage import locked
 from core.recipe.resolve import Resolved
 from core.recipe.schema import Recipe
@@ -32,13 +32,16 @@ class Job:
 
 @contextlib.contextmanager
 def open_job(
-    resolved: Resolved, runs_dir: Path, run_name: str | None, address: str | None, quiet: bool = False
+    resolved: Resolved, runs_dir: Path, run_name: str | None, address: str | None, *, keep_recipe: bool
 ) -> Iterator[Job]:
-    """Locks the run, writes its recipe, and ends the local Ray afterwards. Paths are absolute from here on."""
+    """Locks the run, writes its recipe, and ends the local Ray afterwards. Paths are absolute from here on.
+
+    keep_recipe: leave `recipe.yaml` as the command that made the results wrote it.
+    """
     run_dir = (runs_dir / (run_name or resolved.run_name)).absolute()
-    job = Job(resolved, run_dir, RaySession(address), Reporter(quiet))
+    job = Job(resolved, run_dir, RaySession(address), Reporter())
     with locked(run_dir):
-        with writable(run_dir):
+        if not (keep_recipe and (run_dir / "recipe.yaml").exists()):
             write_bytes(run_dir / "recipe.yaml", resolved.as_yaml().encode())
         try:
             yield job

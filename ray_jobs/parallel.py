@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import core.errors
+from core.errors import RaycipeError
 from ray_jobs.session import RaySession
 
 
@@ -14,7 +16,8 @@ def each(
     """Calls `work` on every task, one Ray task each, and yields what they return as they finish, in no fixed order.
 
     Tasks are descriptions (paths, numbers), not data: what is large is read and written by the work itself, so
-    that a finished task is on disk and is not done again after a kill. Raises what a task raised.
+    that a finished task is on disk and is not done again after a kill. A RaycipeError that a task raises is raised
+    here; it comes back as a value, since Ray would wrap it and log its traceback.
     """
     if not tasks:
         return
@@ -22,8 +25,19 @@ def each(
     import ray
 
     def apply(batch: dict[str, Any]) -> dict[str, Any]:
-        return {"result": [work(task) for task in batch["item"]]}
+        answers = [_answer(work, task) for task in batch["item"]]
+        return {name: [answer[name] for answer in answers] for name in ("result", "error", "message")}
 
     items = ray.data.from_items([{"item": task} for task in tasks], override_num_blocks=len(tasks))
     for row in items.map_batches(apply, batch_size=1, num_cpus=cpus, num_gpus=gpus or None).iter_rows():
+        if row["error"]:
+            raise getattr(core.errors, row["error"])(row["message"])
         yield row["result"]
+
+
+def _answer(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
+    try:
+        return {"result": work(task), "error": "", "message": ""}
+    except RaycipeError as error:
+        kind = next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "core.errors")
+        return {"result": None, "error": kind, "message": str(error)}

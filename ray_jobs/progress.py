@@ -49,8 +49,8 @@ class Bar:
 class Reporter:
     """Says what is done, on stderr."""
 
-    def __init__(self, quiet: bool = False) -> None:
-        self.console = Console(stderr=True, quiet=quiet)
+    def __init__(self) -> None:
+        self.console = Console(stderr=True)
 
     def say(self, line: str) -> None:
         """One plain line."""

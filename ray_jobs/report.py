@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.artifacts.fingerprint import code_version
+from core.artifacts.fingerprint import code_version, file_checksum
 from core.artifacts.stage import Stage, read_manifest
 from core.errors import DataError
 from core.reporting.run_report import write_run_report
@@ -25,8 +25,8 @@ def report(job: Job) -> dict[str, Any]:
         "report",
         recipe=job.recipe.report.model_dump(mode="json"),
         seed=job.recipe.seed,
-        code=code_version("reporting"),
-        inputs=done,
+        code=code_version("core/reporting"),
+        inputs={**done, "recipe": file_checksum(job.run_dir / "recipe.yaml")},
     )
     if stage.manifest is None:
         write_run_report(job.run_dir, job.recipe.report)

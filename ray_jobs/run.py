@@ -23,7 +23,10 @@ def run_stages(
 ) -> None:
     """Carries out stages in order; finished ones are skipped. Prints what came out of each."""
     resolved = load_recipe(recipe, scale, overrides)
-    with open_job(resolved, runs_dir, run_name, address) as job:
+    with open_job(resolved, runs_dir, run_name, address, keep_recipe=stages == ["report"]) as job:
+        if resolved.recipe.evaluate is None and "report" in stages and "evaluate" in stages:
+            stages = [stage for stage in stages if stage != "evaluate"]
+            job.reporter.say("evaluate: left out, the recipe names no tasks")
         _check(stages, job)
         results = {stage: _carry_out(stage)(job) for stage in stages}
         if as_json:

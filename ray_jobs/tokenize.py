@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.artifacts.atomic import atomic_path, write_json
-from core.artifacts.fingerprint import code_version
+from core.artifacts.fingerprint import code_version, files_identity, fingerprint
 from core.artifacts.seeds import derive_seed
 from core.artifacts.stage import Stage, read_manifest
 from core.documents.mixture import sample
@@ -33,6 +33,7 @@ def tokenize(job: Job) -> dict[str, Any]:
     """Makes the tokenizer and each phase's training and validation rows. Returns the summary."""
     recipe = job.recipe
     curated = job.run_dir / "curate"
+    name = recipe.model.tokenizer.name if recipe.model.tokenizer else recipe.model.base
     stage = Stage.open(
         job.run_dir,
         "tokenize",
@@ -42,8 +43,11 @@ def tokenize(job: Job) -> dict[str, Any]:
             "phases": {name: phase.data.model_dump(mode="json") for name, phase in recipe.train.items()},
         },
         seed=recipe.seed,
-        code=code_version("tokens"),
-        inputs={"curate": read_manifest(curated)["fingerprint"]},  # type: ignore[index]
+        code=code_version("core/tokens", "core/documents", "ray_jobs/tokenize.py"),
+        inputs={
+            "curate": read_manifest(curated)["fingerprint"],  # type: ignore[index]
+            "tokenizer": fingerprint(files_identity(Path(str(name)))),
+        },
     )
     if stage.manifest is None:
         kind = make_tokenizer(job, curated, stage.directory / "tokenizer")
@@ -68,8 +72,8 @@ def make_tokenizer(job: Job, curated: Path, directory: Path) -> dict[str, Any]:
         if not (directory / "tokenizer.json").exists():
             names = options.sources or list(job.recipe.data.sources)
             job.reporter.say(f"tokenize: training a byte-level BPE tokenizer of {options.vocabulary} entries")
-            tables = (pq.read_table(path) for path in document_files(curated, names))
-            tokenizer = train_tokenizer(tables, options.vocabulary, options.characters)
+            files = document_files(curated, names)
+            tokenizer = train_tokenizer(lambda: map(pq.read_table, files), options.vocabulary, options.characters)
             temporary = directory.with_name(".tokenizer")
             tokenizer.save_pretrained(temporary)
             temporary.rename(directory)

@@ -12,7 +12,7 @@ import orjson
 
 import core.errors
 from core.artifacts.atomic import write_json
-from core.artifacts.fingerprint import code_version, fingerprint
+from core.artifacts.fingerprint import code_version, files_identity, fingerprint
 from core.artifacts.seeds import derive_seed
 from core.artifacts.stage import Stage, read_manifest
 from core.errors import RaycipeError, RecipeError, ResourceError
@@ -46,7 +46,7 @@ def check_training(job: Job) -> None:
     for name, phase in recipe.train.items():
         trainable = whole if phase.method == "full" else adapter_count(declared, phase.lora, vocabulary)
         need = bytes_on_disk(phase, whole, trainable)
-        if need > free:
+        if need > free and read_manifest(job.run_dir / "train" / name) is None:
             raise ResourceError(
                 f"train.{name}: needs {need / 1e9:.1f} GB on disk, and {job.run_dir} has {free / 1e9:.1f} GB free; "
                 "free some, choose another place with --runs-dir, or keep fewer checkpoints (checkpoints.keep)"
@@ -68,7 +68,7 @@ def train(job: Job) -> dict[str, Any]:
                 "resources": job.recipe.resources.model_dump(mode="json"),
             },
             seed=job.recipe.seed,
-            code=code_version("models", "training"),
+            code=code_version("core/models", "core/training", "core/tokens", "core/artifacts/seeds.py"),
             inputs={"tokenize": fingerprint(_files_below(tokens, name)), "model": previous_print},
         )
         if stage.manifest is None:
@@ -85,10 +85,8 @@ def train(job: Job) -> dict[str, Any]:
 
 def model_fingerprint(recipe: Recipe) -> str:
     """What the first phase starts from: the recipe's model section, and a local base's files."""
-    base = Path(str(recipe.model.base)) if recipe.model.base else None
-    files = sorted(base.glob("*")) if base is not None and base.is_dir() else []
-    sizes = [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    return fingerprint({"model": recipe.model.model_dump(mode="json"), "files": sizes})
+    files = files_identity(Path(recipe.model.base)) if recipe.model.base else []
+    return fingerprint({"model": recipe.model.model_dump(mode="json"), "files": files})
 
 
 def _files_below(manifest: dict[str, Any], phase: str) -> list[Any]:
@@ -167,12 +165,23 @@ def _train_phase(job: Job, name: str, phase: Phase, stage: Stage, previous: Path
     )
     failure = stage.directory / FAILURE
     failure.unlink(missing_ok=True)
+    _forget_attempts(stage.directory / CHECKPOINTS, phase.checkpoints.keep)
     with _Follow(job, f"train {name}", steps, stage.directory / "log.jsonl"):
         trainer.fit()
     if failure.exists():
         told = orjson.loads(failure.read_bytes())
         failure.unlink()
         raise getattr(core.errors, told["kind"])(f"train.{name}: {told['message']}")
+
+
+def _forget_attempts(storage: Path, keep: int) -> None:
+    """Leaves an earlier attempt's newest checkpoints, of which workers choose the newest that is whole.
+
+    Ray's own list of them is not needed, and a kill can leave it cut in two.
+    """
+    (storage / "checkpoint_manager_snapshot.json").unlink(missing_ok=True)
+    for directory in sorted(storage.glob("step-*"))[: -keep - 1]:
+        shutil.rmtree(directory)
 
 
 class _Follow(threading.Thread):
@@ -203,9 +212,11 @@ class _Follow(threading.Thread):
 def work(config: dict[str, Any]) -> None:
     """What each Ray Train worker does.
 
-    An error that is the user's would come again at every retry: it is written down for the command to raise,
-    and the worker ends well. Any other failure is Ray Train's to retry.
+    An error that is the user's would come again at every retry: it is written down for the command to raise, and
+    a further try ends well at once. Any other failure is Ray Train's to retry.
     """
+    import ray.train
+
     failure: Path = config["directory"] / FAILURE
     if failure.exists():
         return
@@ -213,6 +224,8 @@ def work(config: dict[str, Any]) -> None:
         _work(config)
     except RaycipeError as error:
         write_json(failure, {"kind": type(error).__name__, "message": str(error)})
+        if ray.train.get_context().get_world_size() > 1:
+            raise  # so that Ray ends the others, who may wait for this one; begun again, all end well
 
 
 def _work(config: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import xxhash
 
-CORE = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def fingerprint(value: Any) -> str:
@@ -27,11 +27,24 @@ def file_checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def code_version(*rooms: str) -> str:
-    """Hash of the syntax of `core`'s given rooms, e.g. code_version("tokens"): comments and layout do not count."""
+def files_identity(path: Path) -> list[list[Any]]:
+    """Name, size and time of change of a file, or of the files in a directory; [] where there is neither.
+
+    Cheap for weights of any size; a copy with other times counts as another.
+    """
+    files = sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path]
+    return [[each.name, each.stat().st_size, each.stat().st_mtime_ns] for each in files if each.is_file()]
+
+
+def code_version(*places: str) -> str:
+    """Hash of the syntax of rooms and modules, e.g. code_version("core/tokens", "ray_jobs/tokenize.py").
+
+    Comments and layout do not count.
+    """
     digest = hashlib.sha256()
-    for room in sorted(rooms):
-        for path in sorted((CORE / room).rglob("*.py")):
-            digest.update(path.relative_to(CORE).as_posix().encode())
+    for place in sorted(places):
+        files = [ROOT / place] if place.endswith(".py") else sorted((ROOT / place).rglob("*.py"))
+        for path in files:
+            digest.update(path.relative_to(ROOT).as_posix().encode())
             digest.update(ast.dump(ast.parse(path.read_bytes())).encode())
     return digest.hexdigest()[:16]

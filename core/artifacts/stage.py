@@ -85,7 +85,9 @@ class Stage:
             {"path": path.relative_to(self.directory).as_posix(), "bytes": path.stat().st_size}
             | {"xxh3_128": file_checksum(path)}
             for path in sorted(self.directory.rglob("*"))
-            if path.is_file() and path.relative_to(self.directory).parts[0] not in (STARTED, MANIFEST, *exclude)
+            if path.is_file()
+            and path.relative_to(self.directory).parts[0] not in (STARTED, MANIFEST, *exclude)
+            and not path.name.startswith(".")  # left behind by a kill in the middle of an atomic write
         ]
         self.manifest = {
             **self.identity,

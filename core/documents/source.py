@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -12,6 +13,8 @@ from core.options import Options
 Format = Literal["json", "jsonl", "csv", "tsv", "parquet", "text"]
 Form = Literal["text", "messages", "instruction", "pair"]
 Role = Literal["system", "user", "assistant"]
+
+CREDENTIALS = re.compile(r"://[^/\s@]+@")  # of a URL: user:password@
 
 Column = Annotated[str, Field(min_length=1)]
 
@@ -189,6 +192,8 @@ class Source(Options):
 
     @model_validator(mode="after")
     def _one_kind_with_its_keys(self) -> Source:
+        if any(CREDENTIALS.search(pattern) for pattern in self.patterns):
+            raise ValueError("an address with a password in it would be kept in every run: give it by the environment")
         kinds = [name for name in _KEYS_OF if getattr(self, name) is not None]
         if len(kinds) != 1:
             raise ValueError(

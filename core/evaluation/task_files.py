@@ -36,6 +36,10 @@ class TaskFile:
     path: Path
     data: dict[str, Path]
 
+    def definition(self) -> list[Path]:
+        """The files that define it: its YAML, those that it includes, and the Python modules beside them."""
+        return sorted(set(_definition(self.path)))
+
 
 def find_tasks(options: Evaluate, recipe_dir: Path) -> list[TaskFile]:
     """Every task of a recipe, groups taken apart.
@@ -46,7 +50,9 @@ def find_tasks(options: Evaluate, recipe_dir: Path) -> list[TaskFile]:
     own = {path.stem: path for path in sorted(OWN.glob("*.yaml"))}
     for text in options.task_files:
         path = _local(text, recipe_dir, "evaluate.task_files")
-        own[str(_read(path).get("task"))] = path
+        if not isinstance(task := _read(path).get("task"), str):
+            raise DataError(f"{path}: not an lm-eval task: the key task, its name, was expected")
+        own[task] = path
     found: list[TaskFile] = []
     used: set[str] = set()
     for name in options.tasks:
@@ -68,6 +74,7 @@ def find_tasks(options: Evaluate, recipe_dir: Path) -> list[TaskFile]:
             if files:
                 _check_splits(task, path, files, options, str(key))
             found.append(TaskFile(task, path, files))
+    found = list({task.name: task for task in found}.values())  # a group and its member may both be named
     if unused := sorted(set(options.data) - used):
         raise RecipeError(
             f"evaluate.data: {', '.join(unused)} is no task, and no data set of a task, in evaluate.tasks"
@@ -187,6 +194,13 @@ def _setting(path: Path, key: str) -> Any:
     includes = values["include"] if isinstance(values["include"], list) else [values["include"]]
     found = (_setting((path.parent / str(include)).resolve(), key) for include in reversed(includes))
     return next((value for value in found if value is not None), None)
+
+
+def _definition(path: Path) -> list[Path]:
+    includes = _read(path).get("include") or []
+    names = includes if isinstance(includes, list) else [includes]
+    modules = path.parent.glob("*.py") if b"!function" in path.read_bytes() else ()
+    return [path, *modules, *(file for name in names for file in _definition((path.parent / str(name)).resolve()))]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def create_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: 
         model = AutoModelForCausalLM.from_config(transformers_config(config, tokenizer), attn_implementation="sdpa")
     finally:
         torch.random.set_rng_state(state)
-    model.generation_config.eos_token_id = _stop_tokens(tokenizer)
+    model.generation_config.eos_token_id = stop_tokens(tokenizer)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model
 
@@ -88,14 +88,14 @@ def load_model(
             trust_remote_code=False,
             **arguments,
         )
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # of many kinds: a truncated file alone raises three
         raise ResourceError(
             f"model {name}: cannot be loaded ({str(error).splitlines()[0]}). Give a directory with safetensors "
             "weights, or let this machine reach the hub (HF_HUB_OFFLINE unset)."
         ) from error
 
 
-def _stop_tokens(tokenizer: PreTrainedTokenizerFast) -> list[int]:
+def stop_tokens(tokenizer: PreTrainedTokenizerFast) -> list[int]:
     """Where generation ends: at EOS, and at the end of a ChatML turn where the vocabulary has one."""
     from core.tokens.chat import TURN_END
 

@@ -69,6 +69,8 @@ class Model(Options):
     def _one_origin(self) -> Self:
         if (self.base is None) == (self.config is None):
             raise ValueError("give either base (an existing model) or config (a new one)")
+        if self.base is not None and self.tokenizer is not None and self.tokenizer.train is not None:
+            raise ValueError("a base model knows its own tokenizer's ids only: tokenizer.train goes with config")
         if self.config is not None and self.tokenizer is None:
             raise ValueError("a model made from config needs a tokenizer: {train: {vocabulary: ...}} or {name: ...}")
         if self.revision is not None and self.base is None:

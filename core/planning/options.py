@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from core.options import Options
 class Resources(Options):
     """Workers that train together. `auto` takes what the cluster has."""
 
-    workers: int | Literal["auto"] = Field(
+    workers: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         "auto", description="auto: all GPUs; without one, as many CPUs as divide the batch."
     )
     device: Literal["auto", "cpu", "gpu"] = Field("auto", description="auto: GPUs where the cluster has any.")

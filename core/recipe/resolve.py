@@ -88,6 +88,7 @@ def load_recipe(name_or_path: str, scale: str | None = None, overrides: list[str
     Raises RecipeError where it cannot be read, InvalidRecipe with every problem where it is wrong.
     """
     tree = load_tree(find_recipe(name_or_path), scale, overrides)
+    _find_local_models(tree)
     recipe, problems = _examine(tree)
     if problems or recipe is None:
         raise InvalidRecipe(problems)
@@ -103,6 +104,18 @@ def check_recipe(name_or_path: str, scale: str | None = None, overrides: list[st
         for name in tree.scales:
             problems += _examine(load_tree(path, name, overrides))[1]
     return list(dict.fromkeys(problems))
+
+
+def _find_local_models(tree: Tree) -> None:
+    """Makes the path of a local model or tokenizer absolute: workers have other current directories."""
+    model = tree.values.get("model")
+    tokenizer = model.get("tokenizer") if isinstance(model, dict) else None
+    for section, key in ((model, "base"), (tokenizer, "name")):
+        name = section.get(key) if isinstance(section, dict) else None
+        for path in (tree.path.resolve().parent / str(name), Path(str(name))):
+            if isinstance(section, dict) and isinstance(name, str) and path.is_dir():
+                section[key] = str(path.absolute())
+                break
 
 
 def _examine(tree: Tree) -> tuple[Recipe | None, list[Problem]]:

@@ -18,6 +18,8 @@ def broken_rules(tree: Tree, recipe: Recipe) -> Iterator[Problem]:
     for rule in (
         _known_sources,
         _sequence_fits_model,
+        _names_not_taken,
+        _workers_divide,
         _new_model_in_full,
         _adapters_and_zero,
         _known_models,
@@ -91,8 +93,26 @@ def model_length(recipe: Recipe) -> int | None:
     config = Path(str(recipe.model.base)) / "config.json"
     if not config.is_file():
         return None
-    length = orjson.loads(config.read_bytes()).get("max_position_embeddings")
+    try:
+        length = orjson.loads(config.read_bytes()).get("max_position_embeddings")
+    except orjson.JSONDecodeError:
+        return None  # loading the model will say what is wrong with it
     return int(length) if length else None
+
+
+def _names_not_taken(tree: Tree, recipe: Recipe) -> Broken:
+    for name in ("base", "tokenizer"):
+        if name in recipe.train:
+            yield ("train", name), f"a phase called '{name}'", "another name: this one has a meaning of its own", None
+
+
+def _workers_divide(tree: Tree, recipe: Recipe) -> Broken:
+    workers = recipe.resources.workers
+    for name, phase in recipe.train.items():
+        if workers != "auto" and phase.global_batch_size % (phase.micro_batch_size * workers):
+            loc = ("train", name, "global_batch_size")
+            expected = f"a multiple of micro_batch_size {phase.micro_batch_size} times {workers} workers"
+            yield loc, str(phase.global_batch_size), expected, None
 
 
 def _new_model_in_full(tree: Tree, recipe: Recipe) -> Broken:

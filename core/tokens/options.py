@@ -45,3 +45,9 @@ class PhaseData(Options):
         "chatml", description="For dialogues: chatml, or the tokenizer's own Jinja template."
     )
     validation: int = Field(0, ge=0, description="Documents held out of training for the validation loss.")
+
+    @model_validator(mode="after")
+    def _each_source_once(self) -> Self:
+        if len(set(self.sources)) != len(self.sources):
+            raise ValueError(f"sources names one more than once: {', '.join(self.sources)}")
+        return self

@@ -27,7 +27,7 @@ class Sampler:
         self.rows = rows
         self.batch_size = batch_size
         self.seed = seed
-        self.total = max_steps * batch_size if max_steps is not None else round(rows * (epochs or 1))
+        self.total = max_steps * batch_size if max_steps is not None else max(1, round(rows * (epochs or 1)))
         self.steps = math.ceil(self.total / batch_size)
         self._cached: tuple[int, np.ndarray] | None = None
 

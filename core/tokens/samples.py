@@ -87,16 +87,13 @@ def make_samples(
         else:
             mask = _token_mask(encoding.offsets, learned_spans)
             wanted = np.concatenate([np.zeros(len(prefix), bool), mask, np.ones(len(suffix), bool)])
-            account.truncated_tokens += max(0, len(ids) - options.sequence_length)
             wanted[:1] = False
-            pieces = [(ids[: options.sequence_length], wanted[: options.sequence_length])]
-            if not mask.any():
-                pieces = []
+            pieces = [(ids[: options.sequence_length], wanted[: options.sequence_length])] if mask.any() else []
         kept = [(name, tokens, _spans_of(wanted)) for tokens, wanted in pieces if wanted.any()]
         rows += kept
         if not kept:
             account.refuse("nothing_to_learn" if body else "empty")
-        elif learned_spans is None:  # a last piece of one token has nothing before it to be predicted from
+        else:  # a dialogue's tail, or a text's last piece of one token, with nothing before it to be predicted from
             account.truncated_tokens += len(ids) - sum(len(tokens) for _, tokens, _ in kept)
     account.samples = len(rows)
     return _table(rows), account

@@ -74,7 +74,7 @@ def _lists(values: pa.Array, sizes: np.ndarray) -> pa.ListArray:
 
 @dataclass(frozen=True)
 class Row:
-    """A packed row: int32[tokens] ids, flat [start, end) spans to learn, int32[samples] lengths, document ids."""
+    """A packed row: int32[tokens] ids, flat [start, end) spans to learn, int32[samples] lengths."""
 
     input_ids: np.ndarray
     loss_mask: np.ndarray

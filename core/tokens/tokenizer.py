@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.documents.table import content
 from core.errors import DataError, ResourceError
@@ -20,10 +22,12 @@ END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|padding|>"
 
 
-def train_tokenizer(documents: Iterable[pa.Table], vocabulary: int, characters: int) -> PreTrainedTokenizerFast:
+def train_tokenizer(
+    documents: Callable[[], Iterable[pa.Table]], vocabulary: int, characters: int
+) -> PreTrainedTokenizerFast:
     """Trains a byte-level BPE tokenizer (GPT-2's pre-tokenization; any byte sequence encodes, nothing is unknown).
 
-    documents: tables of DOCUMENTS, read once; every n-th document is taken so that about `characters` are used.
+    documents: gives tables of DOCUMENTS, twice: to count, and to take every n-th so that about `characters` are used.
     vocabulary: entries, with the special tokens <|endoftext|> (EOS), <|padding|> and ChatML's two.
     Raises DataError where there is no text.
     """
@@ -39,10 +43,10 @@ def train_tokenizer(documents: Iterable[pa.Table], vocabulary: int, characters: 
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    texts = _evenly(documents, characters)
-    if not any(texts):
+    total = sum(pc.sum(pc.utf8_length(content(table))).as_py() or 0 for table in documents())
+    if not total:
         raise DataError("the tokenizer has no text to be trained on: every document of its sources was dropped")
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.train_from_iterator(_evenly(documents(), max(1, round(total / characters))), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END_OF_TEXT,
@@ -58,8 +62,8 @@ def load_tokenizer(name: str | Path, revision: str | None = None) -> PreTrainedT
     from transformers import AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(name), revision=revision or "main")
-    except (OSError, ValueError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(str(name), revision=revision or "main", trust_remote_code=False)
+    except Exception as error:  # of many kinds: a broken tokenizer.json alone raises three
         raise ResourceError(
             f"tokenizer {name}: cannot be loaded ({str(error).splitlines()[0]}). "
             "Give a directory that holds one, or let this machine reach the hub (HF_HUB_OFFLINE unset)."
@@ -69,8 +73,7 @@ def load_tokenizer(name: str | Path, revision: str | None = None) -> PreTrainedT
     return tokenizer
 
 
-def _evenly(documents: Iterable[pa.Table], characters: int) -> list[str]:
-    """Every n-th document, so that about `characters` characters remain."""
-    texts = [text for table in documents for text in content(table).to_pylist() if text]
-    total = sum(map(len, texts))
-    return texts[:: max(1, round(total / characters))]
+def _evenly(documents: Iterable[pa.Table], step: int) -> Iterator[str]:
+    """Every `step`-th document's text."""
+    texts = (text for table in documents for text in content(table).to_pylist())
+    return itertools.islice(texts, 0, None, step)

@@ -77,7 +77,7 @@ class Optimizer:
 
     def step(self, learning_rate: float, gradient_norm: float) -> None:
         """Clips the gradient to `max_gradient_norm` and updates the weights."""
-        if self.max_gradient_norm is not None and gradient_norm > self.max_gradient_norm:
+        if self.max_gradient_norm and gradient_norm > self.max_gradient_norm:
             self._flat[:-1].mul_(self.max_gradient_norm / gradient_norm)
         for group in self._adamw.param_groups:
             group["lr"] = learning_rate

@@ -47,7 +47,7 @@ class Phase(Options):
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.999, ge=0, lt=1)
     epsilon: float = Field(1e-8, gt=0)
-    max_gradient_norm: float | None = Field(1.0, gt=0, description="Clip the global norm; none: no clipping.")
+    max_gradient_norm: float = Field(1.0, ge=0, description="Clip the global norm; 0: no clipping.")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast over fp32 master weights.")
     gradient_checkpointing: bool = Field(False, description="Recompute activations backward: less memory, more time.")
     log_every_steps: int = Field(10, ge=1, description="Optimiser steps between log lines.")

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from core.artifacts.atomic import writable
 from core.artifacts.seeds import derive_seed
+from core.errors import RecipeError
 from core.models.adapters import add_adapters, merge_adapters
-from core.models.create import create_model, load_model
+from core.models.create import create_model, load_model, stop_tokens
 from core.models.options import Model
+from core.tokens.chat import CHATML_JINJA
 from core.training.optimizer import Optimizer
 from core.training.options import Phase
 
@@ -31,11 +33,11 @@ class Start:
         """The model in fp32."""
         if self.previous is None and self.declared.config is not None:
             return create_model(self.declared.config, tokenizer, self.seed).to(device)
-        return load_model(*self._name(), device=device)
+        return _fitting(load_model(*self._name(), device=device), tokenizer)
 
-    def load_four_bit(self, precision: Any, device: str) -> PreTrainedModel:
+    def load_four_bit(self, tokenizer: PreTrainedTokenizerFast, precision: Any, device: str) -> PreTrainedModel:
         """The model with its linear layers in 4-bit NormalFloat, computing in `precision`."""
-        return load_model(*self._name(), dtype=precision, quantization="nf4", device=device)
+        return _fitting(load_model(*self._name(), dtype=precision, quantization="nf4", device=device), tokenizer)
 
     def _name(self) -> tuple[str, str | None]:
         if self.previous is not None:
@@ -43,12 +45,23 @@ class Start:
         return str(self.declared.base), self.declared.revision
 
 
+def _fitting(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """Raises RecipeError where the tokenizer has ids for which the model has no embedding."""
+    known = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > known:
+        raise RecipeError(
+            f"model.tokenizer: {len(tokenizer)} entries, and the base model has embeddings for {known}; "
+            "leave tokenizer out to use the model's own"
+        )
+    return model
+
+
 def build_model(start: Start, phase: Phase, tokenizer: PreTrainedTokenizerFast, device: str) -> Any:
     """The model that a phase trains, with adapters where its method has them."""
     if phase.method == "full":
         return start.load(tokenizer, device)
     four_bit = phase.method == "qlora"
-    model = start.load_four_bit(phase.precision, device) if four_bit else start.load(tokenizer, device)
+    model = start.load_four_bit(tokenizer, phase.precision, device) if four_bit else start.load(tokenizer, device)
     return add_adapters(model, phase.lora, derive_seed(start.seed, "adapters"))
 
 
@@ -72,7 +85,10 @@ def export_model(
             model.save_pretrained(directory / "adapter")
             weights = {name: parameter.detach().cpu() for name, parameter in optimizer.parameters.items()}
             whole = merge_adapters(start.load(tokenizer), phase.lora, weights)
+        whole.generation_config.eos_token_id = stop_tokens(tokenizer)
         whole.save_pretrained(temporary)
+        if phase.data.chat_template == "chatml":
+            tokenizer.chat_template = CHATML_JINJA
         tokenizer.save_pretrained(temporary)
         shutil.rmtree(directory / "model", ignore_errors=True)
         temporary.rename(directory / "model")

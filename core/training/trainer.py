@@ -38,7 +38,7 @@ class Progress:
     epoch: float = 0.0  # passes over the rows done
     tokens: int = 0  # tokens run forward, over all workers
     target_tokens: int = 0  # of those, tokens that were learned
-    seconds: float = 0.0  # training time, validation and checkpoints included, without the time before a resume
+    seconds: float = 0.0  # of training, validation and checkpoints included; what a resume does again counts once
     loss_sum: float = 0.0  # of the steps since the last log line ...
     loss_tokens: int = 0  # ... and their target tokens
     first_loss: float | None = None
@@ -143,17 +143,6 @@ class Run:
         if log:
             log.close()
         return progress, optimizer
-
-    def _sampler(self) -> Sampler:
-        options = self.options
-        seed = derive_seed(self.seed, "rows")
-        return Sampler(
-            len(self.rows),
-            options.global_batch_size,
-            seed,
-            epochs=options.epochs,
-            max_steps=options.max_steps,
-        )
 
     def _step(self, optimizer: Optimizer, batch: np.ndarray, rate: float, step: int) -> tuple[float, float]:
         """One optimiser step on the rows of a global batch; returns its mean loss and gradient norm."""

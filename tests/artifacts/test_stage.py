@@ -118,7 +118,7 @@ def test_fingerprints_depend_on_values_and_not_on_order():
 def test_code_versions_ignore_comments(tmp_path, monkeypatch):
     import core.artifacts.fingerprint as module
 
-    monkeypatch.setattr(module, "CORE", tmp_path)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
     write_bytes(tmp_path / "room" / "a.py", b"x = 1\n")
     before = code_version("room")
     write_bytes(tmp_path / "room" / "a.py", b"# why\nx  =  1\n")

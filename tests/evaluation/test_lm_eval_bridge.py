@@ -23,7 +23,9 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from core.tokens.tokenizer import train_tokenizer
 
     directory = tmp_path_factory.mktemp("model")
-    tokenizer = train_tokenizer([text_documents(["Which word is the opposite of hot or cold? " * 5])], 400, 10_000)
+    tokenizer = train_tokenizer(
+        lambda: [text_documents(["Which word is the opposite of hot or cold? " * 5])], 400, 10_000
+    )
     create_model(ModelConfig(**SIZES), tokenizer, seed=1).save_pretrained(directory)
     tokenizer.save_pretrained(directory)
     return directory

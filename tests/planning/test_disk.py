@@ -16,7 +16,7 @@ from tests.training.conftest import TINY, phase
 def tokenizer():
     from core.tokens.tokenizer import train_tokenizer
 
-    return train_tokenizer([text_documents(["some words to learn from " * 20])], 400, 10_000)
+    return train_tokenizer(lambda: [text_documents(["some words to learn from " * 20])], 400, 10_000)
 
 
 @pytest.mark.parametrize("architecture", ["mistral", "llama", "qwen2"])

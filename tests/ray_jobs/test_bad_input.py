@@ -117,7 +117,7 @@ def test_nothing_left_to_learn_is_said_with_the_reason(tmp_path, ray_cluster):
 
 def test_an_unknown_key_is_found_before_anything_starts(tmp_path, small):
     small.write_text(small.read_text().replace("max_steps: 20", "max_stepz: 20"))
-    plain(raycipe("run", small, "--runs-dir", tmp_path / "runs"), 2, "small.yaml:18", "did you mean 'max_steps'")
+    plain(raycipe("run", small, "--runs-dir", tmp_path / "runs"), 2, "small.yaml:19", "did you mean 'max_steps'")
     assert not (tmp_path / "runs").exists()
 
 

@@ -29,4 +29,4 @@ def dialogues(turns: list[list[tuple[str, str]]]) -> pa.Table:
 @pytest.fixture(scope="session")
 def tokenizer() -> Any:
     texts = ["The quick brown fox jumps over the lazy dog. " * 3, "Fünf große Käfer, 漢字 और हिन्दी 🙂\n\tdef f(x):\n"]
-    return train_tokenizer([text_documents(texts)], vocabulary=400, characters=10_000)
+    return train_tokenizer(lambda: [text_documents(texts)], vocabulary=400, characters=10_000)

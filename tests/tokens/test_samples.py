@@ -108,4 +108,4 @@ def test_what_has_nothing_to_learn_is_refused_and_counted(tokenizer):
 
 def test_a_tokenizer_without_text_is_an_error():
     with pytest.raises(DataError, match="no text"):
-        train_tokenizer([text_documents([""])], vocabulary=400, characters=100)
+        train_tokenizer(lambda: [text_documents([""])], vocabulary=400, characters=100)

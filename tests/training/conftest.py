@@ -77,7 +77,7 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
         chosen = [words[index] for index in random.integers(0, 10, random.integers(2, 12))]
         turns.append([("user", "Reverse: " + " ".join(chosen)), ("assistant", " ".join(reversed(chosen)))])
     documents = dialogues(turns)
-    tokenizer = train_tokenizer([documents], vocabulary=400, characters=100_000)
+    tokenizer = train_tokenizer(lambda: [documents], vocabulary=400, characters=100_000)
     directory = tmp_path_factory.mktemp("rows")
     loaded = []
     for name, part in (("train", documents.slice(0, 360)), ("validation", documents.slice(360))):
