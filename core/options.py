@@ -12,4 +12,4 @@ class Options(BaseModel):
     A module that declares options imports nothing heavy (no torch, transformers, ray).
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)

@@ -81,11 +81,26 @@ def curate(job: Job) -> dict[str, Any]:
             raise DataError(f"the sources hold no documents: {', '.join(data.sources)}")
         stage.finish(counts, exclude=(".work",))
         shutil.rmtree(stage.directory / ".work")
-        job.reporter.say(f"curate: {counts['documents_kept']:,} of {counts['documents_read']:,} documents kept")
+        for line in _told(ledger):
+            job.reporter.say(line)
     else:
         job.reporter.say("curate: finished earlier")
     result: dict[str, Any] = orjson.loads((stage.directory / "ledger.json").read_bytes())
     return result
+
+
+def _told(ledger: dict[str, Any]) -> Iterator[str]:
+    """What became of each source, in lines."""
+    for name, source in ledger["sources"].items():
+        kept, read = source["kept"]["documents"], source["read"]["documents"]
+        drops = []
+        for step in source["steps"]:
+            why = ", ".join(f"{reason} {count:,}" for reason, count in step["dropped"].items())
+            if why:
+                drops.append(f"{step['step']} ({why})")
+        yield f"curate {name}: {kept:,} of {read:,} documents kept" + (
+            f"; dropped by {', '.join(drops)}" if drops else ""
+        )
 
 
 def step_labels(data: Data) -> list[str]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.artifacts.atomic import write_bytes
 from core.artifacts.stage import locked
+from core.errors import DataError, RecipeError
 from core.recipe.resolve import Resolved
-from core.recipe.schema import Recipe
+from core.recipe.schema import NAME, Recipe
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
 
@@ -21,8 +23,8 @@ class Job:
 
     resolved: Resolved
     run_dir: Path
-    session: RaySession = field(default_factory=RaySession)
-    reporter: Reporter = field(default_factory=Reporter)
+    session: RaySession
+    reporter: Reporter
 
     @property
     def recipe(self) -> Recipe:
@@ -38,8 +40,14 @@ def open_job(
 
     keep_recipe: leave `recipe.yaml` as the command that made the results wrote it.
     """
-    run_dir = (runs_dir / (run_name or resolved.run_name)).absolute()
-    job = Job(resolved, run_dir, RaySession(address), Reporter())
+    name = resolved.run_name if run_name is None else run_name
+    if not re.fullmatch(NAME, name):
+        raise RecipeError(f"--run-name: found '{name}', expected letters, digits, - and _ only")
+    run_dir = (runs_dir / name).absolute()
+    if keep_recipe and not run_dir.is_dir():
+        raise DataError(f"{run_dir}: nothing to report yet; begin with `raycipe run {resolved.tree.path.stem}`")
+    reporter = Reporter()
+    job = Job(resolved, run_dir, RaySession(address, reporter.say), reporter)
     with locked(run_dir):
         if not (keep_recipe and (run_dir / "recipe.yaml").exists()):
             write_bytes(run_dir / "recipe.yaml", resolved.as_yaml().encode())

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from core.errors import ResourceError
@@ -18,9 +19,10 @@ class RaySession:
     `ray job submit`), else starts a local one, which ends with `close`.
     """
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(self, address: str | None = None, say: Callable[[str], None] = lambda line: None) -> None:
+        """say: told where the dashboard is."""
         self.address = address or os.environ.get("RAY_ADDRESS")
-        self.dashboard: str | None = None
+        self._say = say
 
     def require(self) -> dict[str, float]:
         """Connects if need be; returns the cluster's resources. Raises ResourceError where no Ray answers."""
@@ -45,7 +47,8 @@ class RaySession:
                     "Start one with `ray start --head`, or leave --address out to have a local one."
                 ) from error
             signal.signal(signal.SIGTERM, on_stop)  # Ray's own would end the process without a word
-            self.dashboard = context.dashboard_url or None
+            if context.dashboard_url:
+                self._say(f"ray: dashboard at http://{context.dashboard_url}")
             _quiet()
         resources: dict[str, float] = ray.cluster_resources()
         return resources

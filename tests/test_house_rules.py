@@ -29,6 +29,9 @@ LOWER = ROOMS["training"] | {"training", "evaluation"}
 ROOMS |= {"planning": LOWER, "reporting": LOWER, "recipe": LOWER | {"planning", "reporting"}}
 
 
+VERBS = ["recipes", "show", "check", "preview", "curate", "tokenize", "train", "evaluate", "report", "run", "runs"]
+
+
 def imports(path: Path) -> set[str]:
     """Every module that a file imports, at its top or inside its functions."""
     found = set()
@@ -66,7 +69,7 @@ def test_raycipe_help_needs_nothing_heavy():
     assert answer.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("job", ["recipes", "show", "check", "preview", "curate", "tokenize", "train", "evaluate"])
+@pytest.mark.parametrize("job", VERBS)
 def test_each_verb_is_also_a_module(job):
     answer = subprocess.run([sys.executable, "-m", f"ray_jobs.{job}", "--help"], capture_output=True, text=True)
     assert answer.returncode == 0

@@ -14,6 +14,8 @@ import orjson
 
 from core.errors import ResourceError
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -25,16 +27,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
     with writable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        temporary = Path(name)
+    os.close(handle)
+    temporary = Path(name)
+    try:
         try:
             yield temporary
+        except OSError as error:  # what the block reads may fail too: only a full disk is surely ours
+            if error.errno in FULL:
+                raise _refusal(path, error) from error
+            raise
+        with writable(path):
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary.chmod(0o644)
             temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -43,16 +51,18 @@ def writable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(
-                f"{path}: no space left on the device. Nothing finished is lost: free some space, "
-                "or choose another place with --runs-dir, and give the same command again."
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-            raise ResourceError(
-                f"{path}: cannot be written ({error.strerror}). Choose a directory that can be, with --runs-dir."
-            ) from error
-        raise
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: OSError) -> ResourceError:
+    if error.errno in FULL:
+        return ResourceError(
+            f"{path}: no space left on the device. Nothing finished is lost: free some space, "
+            "or choose another place with --runs-dir, and give the same command again."
+        )
+    return ResourceError(
+        f"{path}: cannot be written ({error.strerror or error}). Choose a directory that can be, with --runs-dir."
+    )
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -111,6 +111,9 @@ class Stage:
             return
         shelf = run_dir / "superseded"
         if current is not None:
+            print(
+                f"{self.name}: recipe, inputs or code changed; the earlier result is kept in {shelf}", file=sys.stderr
+            )
             target = shelf / f"{self.name}-{current}"
             target.parent.mkdir(parents=True, exist_ok=True)
             self.directory.rename(target)

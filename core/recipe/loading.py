@@ -59,7 +59,7 @@ def find_recipe(name_or_path: str) -> Path:
         return shipped[name_or_path]
     nearest = difflib.get_close_matches(name_or_path, shipped, n=3)
     hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are: {', '.join(shipped)}"
-    raise RecipeError(f"no recipe called '{name_or_path}'; {hint} A file of your own ends in .yaml.")
+    raise RecipeError(f"no recipe called '{name_or_path}'; {hint} (a file of your own ends in .yaml)")
 
 
 def load_tree(path: Path, scale: str | None = None, overrides: list[str] | None = None) -> Tree:

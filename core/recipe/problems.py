@@ -26,9 +26,12 @@ class Problem:
     found: str
     expected: str
     nearest: str | None = None  # the known key that was probably meant
+    is_sentence: bool = False  # whether `expected` says by itself what is wrong
 
     def __str__(self) -> str:
         hint = f"; did you mean '{self.nearest}'?" if self.nearest else ""
+        if self.is_sentence:
+            return f"{self.where}  {self.key}: {self.expected}; found {self.found}"
         return f"{self.where}  {self.key}: found {self.found}; expected {self.expected}{hint}"
 
     def as_json(self) -> dict[str, Any]:
@@ -98,7 +101,8 @@ def _problems(tree: Tree, values: dict[str, Any], error: ValidationError) -> Ite
             yield loc, kind, Problem(where, key, f"unknown key '{loc[-1]}'", expected, nearest)
         else:
             found = "no such key" if kind == "missing" else _shorten(several[0]["input"])
-            yield loc, kind, Problem(where, key, found, " or ".join(dict.fromkeys(map(_expected, several))))
+            expected = " or ".join(dict.fromkeys(map(_expected, several)))
+            yield loc, kind, Problem(where, key, found, expected, is_sentence=kind == "value_error")
 
 
 def _mend(values: dict[str, Any], loc: Loc, kind: str, problem: Problem, mended: set[Loc], guessed: set[Loc]) -> None:
@@ -166,12 +170,16 @@ def _expected(detail: Any) -> str:
         return "a value: it has no default"
     if detail["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return "a mapping of keys"
+    if detail["type"] == "string_pattern_mismatch":
+        return "letters, digits, - and _ only"
     if detail["type"] == "too_short":
         return "at least one entry"
     return message[:1].lower() + message[1:]
 
 
 def _shorten(value: Any, limit: int = 60) -> str:
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
     text = f"{value!r}" if not isinstance(value, dict) else "{" + ", ".join(f"{key}: …" for key in value) + "}"
     return (
         f"{text if len(text) <= limit else text[:limit] + '…'} ({_TYPE_NAMES.get(type(value), type(value).__name__)})"
@@ -186,7 +194,6 @@ _TYPE_NAMES = {
     float: "number",
     bool: "true/false",
 }
-_TYPE_NAMES[type(None)] = "nothing"
 
 
 def model_at(loc: Loc) -> type[BaseModel] | None:

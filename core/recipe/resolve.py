@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +96,15 @@ def load_recipe(name_or_path: str, scale: str | None = None, overrides: list[str
 
 
 def check_recipe(name_or_path: str, scale: str | None = None, overrides: list[str] | None = None) -> list[Problem]:
-    """Every problem of a recipe: as it stands, and (where no scale is named) in each of its scales."""
+    """Every problem of a recipe: as it stands, and (with neither scale nor overrides) in each of its scales."""
     path = find_recipe(name_or_path)
     tree = load_tree(path, scale, overrides)
     _, problems = _examine(tree)
-    if scale is None:
+    if scale is None and not overrides:
         for name in tree.scales:
-            problems += _examine(load_tree(path, name, overrides))[1]
-    return list(dict.fromkeys(problems))
+            scaled = _examine(load_tree(path, name))[1]
+            problems += [replace(each, where=f"{each.where} (scale {name})") for each in scaled if each not in problems]
+    return problems
 
 
 def _find_local_models(tree: Tree) -> None:

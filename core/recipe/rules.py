@@ -18,6 +18,7 @@ def broken_rules(tree: Tree, recipe: Recipe) -> Iterator[Problem]:
     for rule in (
         _known_sources,
         _sequence_fits_model,
+        _no_pairs,
         _names_not_taken,
         _workers_divide,
         _new_model_in_full,
@@ -45,6 +46,8 @@ Broken = Iterator[tuple[Loc, str, str, str | None]]
 def _known_sources(tree: Tree, recipe: Recipe) -> Broken:
     """The mixture, the steps, the phases and the tokenizer name only sources that there are."""
     sources = written_names(tree, "data", "sources")
+    if not sources:
+        return  # what is wrong with them is said already
     named: list[tuple[Loc, Iterable[str]]] = [(("data", "mixture"), recipe.data.mixture or ())]
     named += [(("train", name, "data", "sources"), phase.data.sources) for name, phase in recipe.train.items()]
     for number, step in enumerate(recipe.data.steps):
@@ -98,6 +101,15 @@ def model_length(recipe: Recipe) -> int | None:
     except orjson.JSONDecodeError:
         return None  # loading the model will say what is wrong with it
     return int(length) if length else None
+
+
+def _no_pairs(tree: Tree, recipe: Recipe) -> Broken:
+    for name, phase in recipe.train.items():
+        for source in phase.data.sources:
+            declared = recipe.data.sources.get(source)
+            if declared is not None and declared.fields is not None and declared.fields.form == "pair":
+                loc = ("train", name, "data", "sources")
+                yield loc, f"'{source}', whose documents are preference pairs", "sources of text or dialogues", None
 
 
 def _names_not_taken(tree: Tree, recipe: Recipe) -> Broken:

@@ -21,7 +21,8 @@ from core.planning.options import Resources
 from core.reporting.options import Report
 from core.training.options import Phase
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+Name = Annotated[str, StringConstraints(pattern=NAME)]
 
 
 class Step(Options):
@@ -57,7 +58,7 @@ class Data(Options):
 
     sources: dict[Name, Source] = Field(min_length=1)
     steps: list[Step] = Field([], description="Carried out in this order.")
-    mixture: dict[str, int | Literal["all"]] | None = Field(
+    mixture: dict[str, Annotated[int, Field(ge=0)] | Literal["all"]] | None = Field(
         None, description="Documents per source, drawn by seed; none: all of every source."
     )
 

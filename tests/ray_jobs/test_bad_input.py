@@ -149,6 +149,12 @@ def test_more_workers_than_the_cluster_has_are_refused(tmp_path, small, ray_clus
     assert "Traceback" not in answer.err
 
 
+@pytest.mark.parametrize("name", ["../elsewhere", "", "a b"])
+def test_a_run_stays_below_its_directory(tmp_path, small, name):
+    plain(raycipe("curate", small, "--runs-dir", tmp_path / "runs", "--run-name", name), 2, "--run-name")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_reporting_a_run_that_is_not_there_is_an_error(tmp_path, small):
     plain(raycipe("report", small, "--runs-dir", tmp_path / "runs"), 2, "nothing to report yet")
 

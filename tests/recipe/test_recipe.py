@@ -90,8 +90,8 @@ def test_all_problems_come_at_once_with_line_key_found_expected_and_nearest(reci
         "did you mean 'threshold'?",
         f"{name}:12  data.mixture.libb: found unknown source 'libb'; expected one of data.sources: lib, talk; "
         "did you mean 'lib'?",
-        f"{name}:14  train.pretrain: found {{data: …, max_steps: …, micro_batch_size: …}} (mapping); expected "
-        "global_batch_size 32 is not a multiple of micro_batch_size 5",
+        f"{name}:14  train.pretrain: global_batch_size 32 is not a multiple of micro_batch_size 5; "
+        "found {data: …, max_steps: …, micro_batch_size: …} (mapping)",
         f"{name}:21  train.sft.epochs: found 'twice' (text); expected a valid number",
     ]
 
@@ -111,9 +111,13 @@ def test_all_problems_come_at_once_with_line_key_found_expected_and_nearest(reci
             "sources: [tlak]",
             "unknown source 'tlak'; expected one of data.sources: lib, talk; did you",
         ),
-        ("epochs: 2", "epochs: 2\n    max_steps: 4", "expected give either epochs or max_steps"),
+        ("epochs: 2", "epochs: 2\n    max_steps: 4", "train.sft: give either epochs or max_steps; found"),
         ("lib: all, talk: 100}", "lib: 0, talk: all}", "found 'lib', of which the mixture takes nothing"),
         ("talk: 100}", "talk: all}\n  seed: 3", "unknown key 'seed'; expected a known key; did you mean 'seed'"),
+        ("{messages: turns}", "{prompt: p, chosen: c, rejected: r}", "'talk', whose documents are preference pairs"),
+        ("talk: 100}", "talk: -1}", "greater than or equal to 0"),
+        ("max_steps: 10", "max_steps: 10\n    learning_rate: .inf", "expected a finite number"),
+        ("max_steps: 10", "max_steps: 10\n  base: {data: {sources: [lib]}, max_steps: 1}", "a phase called 'base'"),
         ("name: small", "nome: small", "unknown key 'nome'; expected a known key; did you mean 'name'"),
         ("lib: {python_library: {}}", "lib: {python_library: {}, dataset: x}", "a source needs exactly one of"),
         (
