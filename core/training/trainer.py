@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,14 @@ class Progress:
     best_validation_loss: float | None = None
     best_step: int | None = None
 
+    def advance(self, loss: float, tokens: int, target_tokens: int) -> None:
+        """One more optimiser step is done, on a global batch of this mean loss and size."""
+        self.step += 1
+        self.tokens += tokens
+        self.target_tokens += target_tokens
+        self.loss_sum += loss * target_tokens
+        self.loss_tokens += target_tokens
+
     def totals(self) -> dict[str, Any]:
         """What is worth knowing of a finished phase."""
         return {
@@ -60,6 +68,27 @@ class Progress:
             "best_validation_loss": self.best_validation_loss,
             "best_step": self.best_step,
         }
+
+
+class _Speed:
+    """Tokens per second of training alone."""
+
+    def __init__(self, tokens: int) -> None:
+        self._tokens, self._began = tokens, time.monotonic()
+
+    def since_last(self, tokens: int) -> float:
+        """Since this was last asked. tokens: all so far."""
+        now = time.monotonic()
+        speed = (tokens - self._tokens) / (now - self._began)
+        self._tokens, self._began = tokens, now
+        return speed
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What happens in the block takes no time."""
+        paused_at = time.monotonic()
+        yield
+        self._began += time.monotonic() - paused_at
 
 
 @dataclass(frozen=True)
@@ -97,52 +126,50 @@ class Run:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
             self.model.enable_input_require_grads()
         began = time.monotonic() - progress.seconds
-        logged_at, logged_tokens = time.monotonic(), progress.tokens
+        speed = _Speed(progress.tokens)
         self.model.train()
         while progress.step < sampler.steps:
             batch = sampler.batch(progress.step)
             rate = learning_rate(progress.step, sampler.steps, options)
             loss, norm = self._step(optimizer, batch, rate, progress.step)
-            targets = int(self.rows.target_tokens[batch].sum())
-            progress.step += 1
+            progress.advance(loss, int(self.rows.lengths[batch].sum()), int(self.rows.target_tokens[batch].sum()))
             progress.epoch = round(sampler.epoch(progress.step), 6)
-            progress.tokens += int(self.rows.lengths[batch].sum())
-            progress.target_tokens += targets
-            progress.loss_sum += loss * targets
-            progress.loss_tokens += targets
             progress.seconds = time.monotonic() - began
-            at_end = progress.step == sampler.steps
-            if progress.step % options.log_every_steps == 0 or at_end:
-                progress.last_loss = progress.loss_sum / progress.loss_tokens
-                progress.first_loss = progress.last_loss if progress.first_loss is None else progress.first_loss
-                progress.loss_sum, progress.loss_tokens = 0.0, 0
-                now = time.monotonic()
-                if log:
-                    log.write(
-                        {
-                            "step": progress.step,
-                            "epoch": progress.epoch,
-                            "loss": progress.last_loss,
-                            "learning_rate": rate,
-                            "gradient_norm": norm,
-                            "tokens": progress.tokens,
-                            "target_tokens": progress.target_tokens,
-                            "tokens_per_second": round((progress.tokens - logged_tokens) / (now - logged_at), 1),
-                            "seconds": round(progress.seconds, 3),
-                        }
-                    )
-                logged_at, logged_tokens = now, progress.tokens
+            if progress.step % options.log_every_steps == 0 or progress.step == sampler.steps:
+                self._log(log, progress, rate, norm, speed)
             due = self._checkpoint_due(sampler, progress.step)
-            if self._validation_due(progress.step, due):
-                self._validate(optimizer, progress, log)
-                logged_at = time.monotonic()
-            if due:
-                progress.seconds = time.monotonic() - began
-                self._save(optimizer, progress)
-                logged_at = time.monotonic()
+            with speed.paused():
+                if self._validation_due(progress.step, due):
+                    self._validate(optimizer, progress, log)
+                if due:
+                    progress.seconds = time.monotonic() - began
+                    self._save(optimizer, progress)
         if log:
             log.close()
         return progress, optimizer
+
+    def _log(
+        self, log: TrainingLog | None, progress: Progress, rate: float, gradient_norm: float, speed: _Speed
+    ) -> None:
+        """One line on the steps since the last."""
+        progress.last_loss = progress.loss_sum / progress.loss_tokens
+        progress.first_loss = progress.last_loss if progress.first_loss is None else progress.first_loss
+        progress.loss_sum, progress.loss_tokens = 0.0, 0
+        tokens_per_second = speed.since_last(progress.tokens)
+        if log:
+            log.write(
+                {
+                    "step": progress.step,
+                    "epoch": progress.epoch,
+                    "loss": progress.last_loss,
+                    "learning_rate": rate,
+                    "gradient_norm": gradient_norm,
+                    "tokens": progress.tokens,
+                    "target_tokens": progress.target_tokens,
+                    "tokens_per_second": round(tokens_per_second, 1),
+                    "seconds": round(progress.seconds, 3),
+                }
+            )
 
     def _step(self, optimizer: Optimizer, batch: np.ndarray, rate: float, step: int) -> tuple[float, float]:
         """One optimiser step on the rows of a global batch; returns its mean loss and gradient norm."""
