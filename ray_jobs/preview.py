@@ -19,6 +19,7 @@ from core.recipe.resolve import Resolved, load_recipe
 from ray_jobs.curate import BARRIERS, step_labels
 from ray_jobs.curate_shard import judge
 
+PAIR = ("prompt", "chosen", "rejected")
 SHOWN = 600  # characters of a document on the terminal
 
 
@@ -37,9 +38,9 @@ def preview(name: str, scale: str | None, overrides: list[str] | None, documents
             console.print(
                 f"[dim]{escape(document['id'])}[/]  " + (f"[red]{escape(drops)}[/]" if drops else "[green]kept[/]")
             )
-            for message in document["messages"] or []:
+            for message in document["messages"] or _pair(document):
                 console.print(f"[bold]{escape(message['role'])}[/]: {escape(_cut(message['content']))}")
-            if document["messages"] is None:
+            if document["messages"] is None and document["prompt"] is None:
                 console.print(escape(_cut(document["content"])))
             console.print()
 
@@ -79,11 +80,16 @@ def _described(resolved: Resolved, table: pa.Table) -> Any:
         ]
         yield {
             "id": document["id"],
-            "messages": document["messages"],
+            **{name: document[name] for name in ("messages", *PAIR)},
             "content": contents[row],
             "meta": document["meta"],
             "dropped_by": dropped_by,
         }
+
+
+def _pair(document: dict[str, Any]) -> list[dict[str, str]]:
+    """A preference pair's parts, shown as a dialogue's turns are."""
+    return [{"role": name, "content": document[name]} for name in PAIR if document[name] is not None]
 
 
 def _cut(text: str) -> str:

@@ -1,0 +1,54 @@
+"""The verbs that start nothing."""
+
+from __future__ import annotations
+
+import json
+
+from tests.ray_jobs.conftest import raycipe
+
+
+def test_recipes_are_listed():
+    listed = json.loads(raycipe("recipes", "--json").out)
+    assert {"quickstart", "gsm8k-local"} <= {recipe["name"] for recipe in listed}
+    assert "quickstart" in raycipe("recipes").out
+
+
+def test_show_marks_where_each_value_comes_from(small):
+    answer = raycipe("show", small, "train.sft.lora.rank=4", "--json")
+    shown = json.loads(answer.out)
+    assert shown["recipe"]["train"]["sft"]["lora"]["rank"] == 4
+    assert shown["origins"]["train.sft.lora.rank"] == "command line"
+    assert shown["origins"]["train.sft.lora.alpha"] == "default"
+    lines = raycipe("show", small, "train.sft.lora.rank=4").out.splitlines()
+    assert any(line.strip().startswith("rank: 4") and line.endswith("# command line") for line in lines)
+    assert lines[0].split("#")[1].strip() == "small.yaml:1"
+
+
+def test_check_says_that_a_recipe_is_right(small):
+    assert raycipe("check", small).out.strip().endswith("the recipe is right")
+    assert json.loads(raycipe("check", small, "--json").out) == {"problems": []}
+
+
+def test_preview_shows_documents_and_what_steps_say_of_them(small):
+    shown = json.loads(raycipe("preview", small, "--documents", 150, "--json").out)
+    assert len(shown["skills"]) == 150
+    assert len(shown["library"]) > 10
+    reasons = {(drop["step"], drop["reason"]) for document in shown["skills"] for drop in document["dropped_by"]}
+    assert ("length", "too_few_words") in reasons
+    assert ("refusals", "refusal") in reasons
+    text = raycipe("preview", small).out
+    assert "user:" in text
+    assert "kept" in text
+
+
+def test_preview_shows_the_parts_of_a_preference_pair(small, tmp_path):
+    (tmp_path / "pairs.jsonl").write_text('{"p": "Why?", "c": "So.", "r": "No."}\n')
+    source = "data.sources.pairs={files: pairs.jsonl, fields: {prompt: p, chosen: c, rejected: r}}"
+    answer = raycipe("preview", small, source)
+    assert answer.code == 0, answer.err
+    assert "chosen: So." in answer.out
+
+
+def test_a_place_without_runs_says_so(tmp_path):
+    assert raycipe("runs", "--runs-dir", tmp_path).out.strip() == f"no runs in {tmp_path}"
+    assert json.loads(raycipe("runs", "--runs-dir", tmp_path, "--json").out) == []
