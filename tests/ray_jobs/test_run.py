@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -166,6 +167,12 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path, small):
     assert again.code == 0, again.err
 
 
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 @pytest.fixture
 def head(tmp_path):
     """A cluster as the README starts it: its dashboard's address, and the environment. Ended by what it began."""
@@ -180,11 +187,12 @@ def head(tmp_path):
         "RAY_TMPDIR": directory,
         "PATH": f"{ray.parent}:{os.environ['PATH']}",
     }
-    start = [ray, "start", "--head", "--port=6399", "--dashboard-port=8299", "--num-cpus=2", "--disable-usage-stats"]
+    port, dashboard = free_port(), free_port()
+    start = [ray, "start", "--head", f"--port={port}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
     try:
         done = subprocess.run(start, capture_output=True, text=True, env=environment(**more), timeout=120)
         assert done.returncode == 0, done.stderr
-        yield "http://127.0.0.1:8299", more
+        yield f"http://127.0.0.1:{dashboard}", more
     finally:
         for process in psutil.process_iter(["cmdline"]):
             if any(directory in part for part in process.info["cmdline"] or []):
