@@ -157,8 +157,11 @@ def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(tmp_path, small):
     while not (tmp_path / "runs/small/curate/stage.json").exists():
         assert process.poll() is None
         time.sleep(0.05)
-    time.sleep(2)
-    process.send_signal(signal.SIGINT)
+    pause = 2
+    while process.poll() is None:  # an import may swallow the first
+        time.sleep(pause)
+        process.send_signal(signal.SIGINT)
+        pause = 15
     err = process.communicate(timeout=60)[1]
     assert process.returncode == 130, err
     assert "the same command goes on from here" in err
@@ -189,6 +192,7 @@ def head(tmp_path):
     }
     port, dashboard = free_port(), free_port()
     start = [ray, "start", "--head", f"--port={port}", f"--dashboard-port={dashboard}", "--num-cpus=2"]
+    start += [f"--dashboard-agent-listen-port={free_port()}"]  # the usual one may be the tests' own Ray's
     try:
         done = subprocess.run(start, capture_output=True, text=True, env=environment(**more), timeout=120)
         assert done.returncode == 0, done.stderr
