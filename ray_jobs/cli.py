@@ -144,6 +144,7 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         code: Any = app(arguments, prog_name="raycipe", standalone_mode=False)
@@ -210,6 +211,9 @@ def _was_interrupted(error: BaseException) -> bool:
 
 
 def _stop(signal_number: int, frame: object) -> None:
+    from ray_jobs.session import stopping
+
+    stopping.set()
     raise KeyboardInterrupt
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import core.errors
 from core.errors import RaycipeError
-from ray_jobs.session import RaySession
+from ray_jobs.session import RaySession, stopping
 
 
 def each(
@@ -30,6 +30,8 @@ def each(
 
     items = ray.data.from_items([{"item": task} for task in tasks], override_num_blocks=len(tasks))
     for row in items.map_batches(apply, batch_size=1, num_cpus=cpus, num_gpus=gpus or None).iter_rows():
+        if stopping.is_set():
+            raise KeyboardInterrupt
         if row["error"]:
             raise getattr(core.errors, row["error"])(row["message"])
         yield row["result"]

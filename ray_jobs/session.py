@@ -6,10 +6,13 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from core.errors import ResourceError
+
+stopping = threading.Event()  # set by the command when the user asks it to stop
 
 
 class RaySession:
@@ -47,6 +50,8 @@ class RaySession:
                     "Start one with `ray start --head`, or leave --address out to have a local one."
                 ) from error
             signal.signal(signal.SIGTERM, on_stop)  # Ray's own would end the process without a word
+            if stopping.is_set():  # Ray's start swallows a Ctrl-C
+                raise KeyboardInterrupt
             if context.dashboard_url:
                 self._say(f"ray: dashboard at http://{context.dashboard_url}")
             _quiet()
