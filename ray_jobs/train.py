@@ -15,7 +15,7 @@ from core.artifacts.atomic import write_json
 from core.artifacts.fingerprint import code_version, files_identity, fingerprint
 from core.artifacts.seeds import derive_seed
 from core.artifacts.stage import Stage, read_manifest
-from core.errors import RaycipeError, RecipeError, ResourceError
+from core.errors import RaycipeError, ResourceError
 from core.planning.disk import adapter_count, bytes_on_disk, parameter_count
 from core.recipe.schema import Recipe
 from core.training.log import latest
@@ -97,7 +97,7 @@ def _files_below(manifest: dict[str, Any], phase: str) -> list[Any]:
 def choose_workers(recipe: Recipe, phase: Phase, name: str, cluster: dict[str, float]) -> tuple[int, bool]:
     """How many workers train a phase and whether on GPUs.
 
-    Raises ResourceError where the cluster has too few, RecipeError where they do not divide the batch.
+    Raises ResourceError where the cluster has too few. That they divide the batch is a rule of the recipe.
     """
     wanted = recipe.resources
     gpus, cpus = int(cluster.get("GPU", 0)), int(cluster.get("CPU", 0))
@@ -116,11 +116,6 @@ def choose_workers(recipe: Recipe, phase: Phase, name: str, cluster: dict[str, f
         raise ResourceError(
             f"resources.workers: {wanted.workers} are asked for, and the cluster has room for {room} {unit}; "
             f"take resources.workers={max(room, 1)}, or a larger cluster"
-        )
-    if pieces % wanted.workers:
-        raise RecipeError(
-            f"train.{name}: global_batch_size {phase.global_batch_size} is not a multiple of micro_batch_size "
-            f"{phase.micro_batch_size} times {wanted.workers} workers"
         )
     return wanted.workers, use_gpu
 
