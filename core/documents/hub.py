@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from core.documents.rows import Row
+from core.documents.columns import Columns
 from core.documents.source import Source
 from core.errors import DataError, ResourceError
 
-BATCH = 1_000  # rows turned to Python at once
+BATCH = 1_000  # rows taken at once
 
 
 def load(source: Source, recipe_dir: Path) -> Any:
@@ -41,14 +41,11 @@ def load(source: Source, recipe_dir: Path) -> Any:
         raise _not_there(source, error) from error
 
 
-def rows(loaded: Any, place: str, begin: int, end: int) -> Iterator[Row]:
-    """Rows begin to end of a loaded dataset; numbers count from the dataset's first."""
+def rows(loaded: Any, place: str, begin: int, end: int) -> Iterator[Columns]:
+    """Rows begin to end of a loaded dataset, some at a time; numbers count from the dataset's first."""
     table = loaded.with_format("arrow")
     for start in range(begin, end, BATCH):
-        batch = table[start : min(end, start + BATCH)]
-        size = batch.nbytes // max(1, batch.num_rows)
-        for number, value in enumerate(batch.to_pylist(), start=start):
-            yield Row(number, f"{place} row {number + 1}", value, size)
+        yield Columns(start, place, table[start : min(end, start + BATCH)])
 
 
 def _local_directory(name: str, recipe_dir: Path) -> Path | None:

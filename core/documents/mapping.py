@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
+from core.documents.html import Html, TooDeep, decoded, extracted
 from core.documents.ledger import DROPPED, READ
 from core.documents.rows import Problem, Row, known_names, named
 from core.documents.source import Fields, Role
 from core.documents.table import DOCUMENTS
 
 TEXT_FILE = Fields(text="text")  # what a file that is one document gives
+WEB_ARCHIVE = Fields(text="text", meta=["url", "date", "record_id", "content_type"])
 ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 
 
 class Misfit(Exception):
-    """A row that does not fit the mapping. `reason` is its short name, the message the rest."""
+    """A row that does not fit the mapping. `reason` is its short name, the message the rest.
 
-    def __init__(self, reason: str, message: str) -> None:
+    expected: it is no error of the data; text: what is kept of the row, without it the row as JSON.
+    """
+
+    def __init__(self, reason: str, message: str, expected: bool = False, text: str | None = None) -> None:
         super().__init__(message)
         self.reason = reason
+        self.expected = expected
+        self.text = text
 
 
 def columns(fields: Fields) -> set[str]:
@@ -34,23 +42,25 @@ def columns(fields: Fields) -> set[str]:
     return {column for column in (*named_ones, *fields.meta) if column is not None}
 
 
-def documents(rows: Sequence[Row], fields: Fields, source: str, file: int) -> tuple[pa.Table, list[Problem]]:
+def documents(
+    rows: Sequence[Row], fields: Fields, source: str, file: int, html: Html | None = None
+) -> tuple[pa.Table, list[Problem]]:
     """The rows as a table of DOCUMENTS, in order, and the problems of those that do not fit.
 
-    source: the source's name; file: the file's number, for ids.
+    source: the source's name; file: the file's number, for ids; html: where the text column holds HTML pages.
     """
-    make = _MAKERS[fields.form]
+    make = _MAKERS[fields.form] if html is None else partial(_page, html=html)
     made: list[dict[str, Any]] = []
     problems = []
     for row in rows:
         try:
             document = make(row.value, fields)
-            document["id"] = _id(row.value, fields) if fields.id else f"{source}:{file}:{row.number}"
-            document["meta"] = _meta(row.value, fields) if fields.meta else None
+            document["id"] = document_id(row.value, fields) if fields.id else f"{source}:{file}:{row.number}"
+            document["meta"] = meta_json(row.value, fields) if fields.meta else None
             made.append(document)
         except Misfit as misfit:
-            raw = orjson.dumps(row.value, default=str).decode()
-            problems.append(Problem(row.number, misfit.reason, f"{row.place}: {misfit}", raw))
+            raw = orjson.dumps(row.value, default=str).decode() if misfit.text is None else misfit.text
+            problems.append(Problem(row.number, misfit.reason, f"{row.place}: {misfit}", raw, misfit.expected))
     return table(made, source), problems
 
 
@@ -76,6 +86,21 @@ def table(made: Sequence[dict[str, Any]], source: str, schema: pa.Schema = DOCUM
 
 def _text(value: dict[str, Any], fields: Fields) -> dict[str, Any]:
     return {"text": _string(value, "text", fields.text)}
+
+
+def _page(value: dict[str, Any], fields: Fields, html: Html) -> dict[str, Any]:
+    found = _cell(value, "text", fields.text)
+    if not isinstance(found, str | bytes):
+        reason = "null_field" if found is None else "not_text"
+        raise Misfit(reason, f"fields.text: column '{fields.text}' holds {named(found)}, expected an HTML page")
+    page = decoded(found) if isinstance(found, bytes) else found
+    try:
+        text = extracted(page, html)
+    except TooDeep as error:
+        raise Misfit("too_deep", f"the HTML page cannot be read: {error}", expected=True, text=page) from error
+    if not text:
+        raise Misfit("empty_extraction", "the HTML page has no text that is asked for", expected=True, text=page)
+    return {"text": text}
 
 
 def _pair(value: dict[str, Any], fields: Fields) -> dict[str, Any]:
@@ -122,14 +147,16 @@ def _message(message: Any, number: int, fields: Fields) -> dict[str, str]:
     return {"role": known[role], "content": message[fields.content]}
 
 
-def _id(value: dict[str, Any], fields: Fields) -> str:
+def document_id(value: dict[str, Any], fields: Fields) -> str:
+    """The id in the column that is declared. Raises Misfit."""
     found = _cell(value, "id", fields.id)
     if not isinstance(found, str | int) or isinstance(found, bool):
         raise Misfit("no_id", f"fields.id: column '{fields.id}' holds {named(found)}, expected text or a whole number")
     return str(found)
 
 
-def _meta(value: dict[str, Any], fields: Fields) -> str:
+def meta_json(value: dict[str, Any], fields: Fields) -> str:
+    """The columns that are kept beside a document, as a JSON object. Raises Misfit where one is missing."""
     kept = {column: _cell(value, "meta", column) for column in fields.meta}
     return orjson.dumps(kept, default=str).decode()
 

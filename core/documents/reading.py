@@ -13,17 +13,24 @@ import pyarrow.parquet as pq
 
 from core.artifacts.fingerprint import fingerprint
 from core.documents import hub
+from core.documents.column_mapping import many_documents
+from core.documents.columns import Columns, single_rows
 from core.documents.files import expand, file_format, filesystem, is_remote
+from core.documents.formats import read_rows
+from core.documents.html import Html
 from core.documents.ledger import DROPPED
 from core.documents.library import Item, library_directory, library_documents, library_items
-from core.documents.mapping import TEXT_FILE, columns, documents, rejects
-from core.documents.rows import Problem, Row, read_rows
+from core.documents.mapping import TEXT_FILE, WEB_ARCHIVE, columns, documents, rejects
+from core.documents.parquet import DAMAGE
+from core.documents.rows import Lines, Problem, Row, line_rows
 from core.documents.skills import skills_documents
-from core.documents.source import Source
+from core.documents.source import Fields, Source
 from core.documents.streams import compression
+from core.documents.table import DOCUMENTS
 from core.errors import DataError
 
 SHARD_BYTES = 1 << 27  # a file above it is read in parts of about this size, where its format allows
+BUNDLE_BYTES = 1 << 24  # small files in a row are read as one shard, up to so many bytes of them together
 SHARD_ROWS = 50_000  # of a Hugging Face dataset
 SHARD_ITEMS = 200  # of the Python library
 BATCH_BYTES = 1 << 25  # rows that become one table of documents
@@ -46,6 +53,8 @@ class Shard:
     first: int = 0  # number of its first row in the file
     items: tuple[Item, ...] = ()  # of the Python library
     split: Literal["train", "heldout"] = "train"  # of generated skills
+    size: int = 0  # bytes of a file that is read whole, as stored
+    more: tuple[Shard, ...] = ()  # small files that are read after it
 
 
 def shards(name: str, source: Source, recipe_dir: Path, split: Literal["train", "heldout"] = "train") -> list[Shard]:
@@ -62,12 +71,12 @@ def shards(name: str, source: Source, recipe_dir: Path, split: Literal["train", 
         found = _library_shards(name, source, recipe_dir)
     else:
         found = iter([Shard(name, 0, source, "generated", recipe_dir, split=split)])
-    return [replace(shard, number=number) for number, shard in enumerate(found)]
+    return [replace(shard, number=number) for number, shard in enumerate(_bundled(found))]
 
 
 def input_fingerprint(shard: Shard) -> str:
     """Changes when what the shard reads may have changed; what the recipe says of the source is not in it."""
-    return fingerprint([shard.identity, shard.begin, shard.end, shard.split])
+    return fingerprint([[each.identity, each.begin, each.end, each.split] for each in (shard, *shard.more)])
 
 
 def read_shard(shard: Shard, seed: int) -> Iterator[tuple[pa.Table, pa.Table]]:
@@ -77,7 +86,11 @@ def read_shard(shard: Shard, seed: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     the source says on_error: skip.
     """
     source = shard.options
-    if source.skills is not None:
+    if shard.more:
+        yield from _together(
+            tables for each in (replace(shard, more=()), *shard.more) for tables in read_shard(each, seed)
+        )
+    elif source.skills is not None:
         made = skills_documents(source.skills, seed, shard.source, shard.split)
         yield made, DROPPED.empty_table()
     elif source.python_library is not None:
@@ -86,15 +99,32 @@ def read_shard(shard: Shard, seed: int) -> Iterator[tuple[pa.Table, pa.Table]]:
         yield from _read_rows(shard)
 
 
+def _together(found: Iterable[tuple[pa.Table, pa.Table]]) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The tables of small files, joined to some BATCH_BYTES."""
+    made: list[tuple[pa.Table, pa.Table]] = []
+    size = 0
+    for tables in found:
+        made.append(tables)
+        size += sum(table.nbytes for table in tables)
+        if size >= BATCH_BYTES:
+            yield _joined(made)
+            made, size = [], 0
+    if made:
+        yield _joined(made)
+
+
+def _joined(made: list[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
+    documents_of_files, rejects_of_files = zip(*made, strict=True)
+    return pa.concat_tables(documents_of_files), pa.concat_tables(rejects_of_files)
+
+
 def _read_rows(shard: Shard) -> Iterator[tuple[pa.Table, pa.Table]]:
-    source = shard.options
-    fields = source.fields or TEXT_FILE
-    for rows, problems in _batches(_rows(shard)):
-        made, misfits = documents(rows, fields, shard.source, shard.file)
-        problems = sorted([*problems, *misfits], key=lambda problem: END if problem.number is None else problem.number)
-        if problems and source.on_error == "stop":
+    for made, problems in _batches(shard):
+        problems.sort(key=lambda problem: END if problem.number is None else problem.number)
+        errors = [problem for problem in problems if not problem.expected]
+        if errors and shard.options.on_error == "stop":
             raise DataError(
-                f"{problems[0].message}.\nMend it, or set on_error: skip for the source '{shard.source}' "
+                f"{errors[0].message}.\nMend it, or set on_error: skip for the source '{shard.source}' "
                 "to go on without what cannot be read and have it listed."
             )
         file = f"{shard.source}:{shard.file}"
@@ -102,40 +132,99 @@ def _read_rows(shard: Shard) -> Iterator[tuple[pa.Table, pa.Table]]:
         yield made, rejects(list(zip(ids, problems, strict=True)), shard.source)
 
 
-def _rows(shard: Shard) -> Iterable[Row | Problem]:
-    source = shard.options
-    if source.dataset is not None:
-        loaded = hub.load(source, shard.recipe_dir)
-        return hub.rows(loaded, f"dataset {source.dataset}", shard.begin, shard.end or loaded.num_rows)
-    wanted = columns(source.fields or TEXT_FILE)
-    return read_rows(shard.path, source, wanted, shard.begin, shard.end, shard.first)
-
-
-def _batches(found: Iterable[Row | Problem]) -> Iterator[tuple[list[Row], list[Problem]]]:
+def _batches(shard: Shard) -> Iterator[tuple[pa.Table, list[Problem]]]:
+    """Documents and problems in order, some BATCH_BYTES at a time."""
+    fields, html = _mapping(shard)
+    made: list[pa.Table] = []
     rows: list[Row] = []
     problems: list[Problem] = []
     size = 0
-    for item in found:
-        if isinstance(item, Row):
+
+    def make_rows() -> None:
+        if rows:
+            documents_of_rows, misfits = documents(rows, fields, shard.source, shard.file, html)
+            made.append(documents_of_rows)
+            problems.extend(misfits)
+            rows.clear()
+
+    for item in _items(shard, fields):
+        if isinstance(item, Columns | Lines):
+            table = None if html else many_documents(item, fields, shard.source, shard.file)
+            if table is not None:
+                make_rows()
+                made.append(table)
+            else:
+                singles = list(single_rows(item) if isinstance(item, Columns) else line_rows(item))
+                rows += [row for row in singles if isinstance(row, Row)]
+                problems += [problem for problem in singles if isinstance(problem, Problem)]
+            size += item.table.nbytes if isinstance(item, Columns) else item.size
+        elif isinstance(item, Row):
             rows.append(item)
             size += item.size
         else:
             problems.append(item)
             size += len(item.text or "")
         if size >= BATCH_BYTES:
-            yield rows, problems
-            rows, problems, size = [], [], 0
-    if rows or problems:
-        yield rows, problems
+            make_rows()
+            yield pa.concat_tables([DOCUMENTS.empty_table(), *made]), problems
+            made, problems, size = [], [], 0
+    if made or rows or problems:
+        make_rows()
+        yield pa.concat_tables([DOCUMENTS.empty_table(), *made]), problems
+
+
+def _items(shard: Shard, fields: Fields) -> Iterable[Row | Lines | Columns | Problem]:
+    source = shard.options
+    if source.dataset is not None:
+        loaded = hub.load(source, shard.recipe_dir)
+        return hub.rows(loaded, f"dataset {source.dataset}", shard.begin, shard.end or loaded.num_rows)
+    return read_rows(shard.path, source, columns(fields), shard.begin, shard.end, shard.first)
+
+
+def _mapping(shard: Shard) -> tuple[Fields, Html | None]:
+    """What makes a document, and where that is in HTML, how its text is taken."""
+    source = shard.options
+    kind = None if source.dataset else file_format(shard.path, source)
+    if kind == "text":
+        return TEXT_FILE, None
+    if kind in ("html", "warc"):
+        return (WEB_ARCHIVE if kind == "warc" else TEXT_FILE), source.html or Html()
+    assert source.fields is not None
+    return source.fields, source.html
 
 
 def _file_shards(name: str, source: Source, recipe_dir: Path) -> Iterator[Shard]:
     for file, path in enumerate(expand(source, recipe_dir)):
-        whole = Shard(name, 0, source, _file_identity(path), recipe_dir, path, file)
+        whole = Shard(name, 0, source, _file_identity(path), recipe_dir, path, file, size=_file_size(path))
         cuts = _cuts(whole)
         ends = [*(begin for begin, _ in cuts[1:]), None]
         for (begin, first), end in zip(cuts, ends, strict=True):
             yield replace(whole, begin=begin, end=end, first=first)
+
+
+def _bundled(found: Iterable[Shard]) -> Iterator[Shard]:
+    """Shards, those of small files joined: a task for each of thousands would cost more than the work in it."""
+    bundle: list[Shard] = []
+    size = 0
+    for shard in found:
+        small = bool(shard.path) and shard.begin == 0 and shard.end is None and shard.size < BUNDLE_BYTES
+        if bundle and (not small or size + shard.size > BUNDLE_BYTES):
+            yield replace(bundle[0], more=tuple(bundle[1:]))
+            bundle, size = [], 0
+        if small:
+            bundle.append(shard)
+            size += shard.size
+        else:
+            yield shard
+    if bundle:
+        yield replace(bundle[0], more=tuple(bundle[1:]))
+
+
+def _file_size(path: str) -> int:
+    if is_remote(path):
+        files, inner = filesystem(path)
+        return files.size(inner) or 0
+    return Path(path).stat().st_size
 
 
 def _file_identity(path: str) -> str:
@@ -163,7 +252,7 @@ def _cuts(shard: Shard) -> list[tuple[int, int]]:
 def _row_group_cuts(path: str) -> list[tuple[int, int]]:
     try:
         metadata = pq.read_metadata(path)
-    except (pa.ArrowException, OSError):
+    except DAMAGE:
         return [(0, 0)]  # reading it will say what is wrong with it
     cuts, size, row = [(0, 0)], 0, 0
     for group in range(metadata.num_row_groups):

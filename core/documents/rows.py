@@ -1,23 +1,19 @@
-"""The rows of a file in any of the formats, as plain dictionaries, and what could not be read of it."""
+"""The rows of files of text, one by one: JSON, JSON Lines, CSV, TSV, and files that are one document."""
 
 from __future__ import annotations
 
 import csv
 import difflib
-import io
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from core.documents.files import file_format
-from core.documents.source import Source
-from core.documents.streams import Unreadable, compression, lines, opened, whole
+from core.documents.streams import Unreadable, lines, pieces, whole
 
+BLOCK = 1 << 20  # bytes of JSON Lines taken at once
+MOST_LINES = 5_000  # taken at once
 LONGEST_FIELD = 1 << 26  # characters of a CSV field; an unclosed quote ends there
-PARQUET_BATCH = 1 << 24  # bytes of rows taken at once
 
 
 class Row(NamedTuple):
@@ -29,6 +25,20 @@ class Row(NamedTuple):
     size: int  # about how many bytes it is
 
 
+class Lines(NamedTuple):
+    """Lines of a file that follow each other, each a row of JSON or blank."""
+
+    first: int  # number of the first
+    path: str
+    lines: list[bytes]
+    size: int  # in bytes
+
+    @property
+    def rows(self) -> int:
+        """How many of them are not blank."""
+        return sum(not line.isspace() for line in self.lines if line)
+
+
 class Problem(NamedTuple):
     """What could not be read: a row, or a file (from some row on)."""
 
@@ -36,50 +46,39 @@ class Problem(NamedTuple):
     reason: str  # a short snake_case name
     message: str  # where, what was found, what was expected
     text: str | None  # the row as it stands, as far as it is known
+    expected: bool = False  # it is no error, e.g. a picture in a web archive: it is listed and stops nothing
 
 
-def read_rows(
-    path: str, source: Source, wanted: Iterable[str], begin: int = 0, end: int | None = None, first: int = 0
-) -> Iterator[Row | Problem]:
-    """Rows and problems of one file, in order.
-
-    wanted: the columns that are needed (others may be left out where the format allows).
-    begin, end, first: a part of the file that begins with row `first`: bytes of JSON Lines, row groups of Parquet.
-    A file that breaks off ends with a Problem; the rows before it are given. One without rows gives a Problem too.
-    """
-    kind = file_format(path, source)
-    count = 0
+def json_lines(path: str, begin: int, end: int | None, first: int) -> Iterator[Lines]:
+    """The lines of bytes begin to end, the first of which is number `first`, some at a time. Raises Unreadable."""
+    block: list[bytes] = []
+    size = 0
     try:
-        if kind == "jsonl":
-            items = _json_lines(path, begin, end, first)
-        elif kind == "json":
-            items = _json(path, source.records)
-        elif kind == "parquet":
-            items = _parquet(path, set(wanted), begin, end, first)
-        elif kind == "text":
-            items = _text(path)
-        else:
-            items = _separated(path, "\t" if kind == "tsv" else ",", source.columns)
-        for item in items:
-            count += 1
-            yield item
-    except Unreadable as error:
-        after = f" after {count:,} rows" if count or error.reason == "file_truncated" else ""
-        yield Problem(None, error.reason, f"{path}: {error}{after}", None)
-        return
-    if not count and not begin:
-        yield Problem(None, "empty_file", f"{path}: holds no rows, expected at least one", None)
+        for line in lines(path, begin, end):
+            block.append(line)
+            size += len(line)
+            if size >= BLOCK or len(block) == MOST_LINES:
+                yield Lines(first, path, block, size)
+                first += len(block)
+                block, size = [], 0
+    except Unreadable:
+        if block:
+            yield Lines(first, path, block, size)
+        raise
+    if block:
+        yield Lines(first, path, block, size)
 
 
-def _json_lines(path: str, begin: int, end: int | None, first: int) -> Iterator[Row | Problem]:
-    for number, line in enumerate(lines(path, begin, end), start=first):
+def line_rows(block: Lines) -> Iterator[Row | Problem]:
+    """Every line by itself: an object, or what is wrong with it; nothing where it is blank."""
+    for number, line in enumerate(block.lines, start=block.first):
         try:
             value = orjson.loads(line)
         except orjson.JSONDecodeError as error:
             if not line.strip():
                 continue
-            place = f"{path}:{number + 1}"
-            if (broken := _broken_utf8(number, place, line)) is not None:
+            place = f"{block.path}:{number + 1}"
+            if (broken := not_utf8(number, place, line)) is not None:
                 yield broken
             else:
                 message = (
@@ -87,17 +86,18 @@ def _json_lines(path: str, begin: int, end: int | None, first: int) -> Iterator[
                 )
                 yield Problem(number, "broken_json", message, line.decode())
             continue
-        yield _object(number, f"{path}:{number + 1}", value, len(line))
+        yield _object(number, f"{block.path}:{number + 1}", value, len(line))
 
 
-def _json(path: str, records: str | None) -> Iterator[Row | Problem]:
+def json_rows(path: str, records: str | None) -> Iterator[Row | Problem]:
+    """A list of objects, or the one under the key `records` of an object. Raises Unreadable."""
     data = whole(path)
     if not data.strip():
         return
     try:
         value = orjson.loads(data)
     except orjson.JSONDecodeError as error:
-        if (broken := _broken_utf8(None, path, data)) is not None:
+        if (broken := not_utf8(None, path, data)) is not None:
             raise Unreadable(broken.reason, broken.message.removeprefix(f"{path}: ")) from error
         hint = ". Are these JSON Lines? Then say format: jsonl" if _is_json(data.split(b"\n", 1)[0]) else ""
         raise Unreadable(
@@ -131,8 +131,8 @@ class UnquotedTabs(csv.Dialect):
     quoting = csv.QUOTE_NONE
 
 
-def _separated(path: str, delimiter: str, columns: list[str] | None) -> Iterator[Row | Problem]:
-    """CSV as in RFC 4180, or TSV."""
+def separated(path: str, delimiter: str, columns: list[str] | None) -> Iterator[Row | Problem]:
+    """CSV as in RFC 4180, or TSV; `columns` are its names where it has no header. Raises Unreadable."""
     csv.field_size_limit(LONGEST_FIELD)
     broken: list[Problem] = []
     dialect = "excel" if delimiter == "," else UnquotedTabs
@@ -174,45 +174,25 @@ def _decoded(path: str, broken: list[Problem]) -> Iterator[str]:
         try:
             yield f"{line.decode()}\n"
         except UnicodeDecodeError:
-            problem = _broken_utf8(None, f"{path}:{number}", line)
+            problem = not_utf8(None, f"{path}:{number}", line)
             assert problem is not None
             broken.append(problem)
 
 
-def _parquet(path: str, wanted: set[str], begin: int, end: int | None, first: int) -> Iterator[Row | Problem]:
-    with opened(path) as stored:
-        file = io.BytesIO(whole(path)) if compression(path) else stored
-        try:
-            parquet = pq.ParquetFile(file)
-        except (pa.ArrowException, OSError) as error:
-            reason = "file_truncated" if "magic bytes" in str(error) else "broken_parquet"
-            raise Unreadable(reason, f"not a whole Parquet file ({_sentence(error)})") from error
-        columns = sorted(wanted) if wanted and wanted <= set(parquet.schema_arrow.names) else None
-        size = _batch_rows(parquet.metadata)
-        for group in range(begin, parquet.num_row_groups if end is None else end):
-            number = first
-            first += parquet.metadata.row_group(group).num_rows
-            try:
-                for batch in parquet.iter_batches(size, [group], columns):
-                    for value in batch.to_pylist():
-                        yield Row(number, f"{path} row {number + 1}", value, batch.nbytes // batch.num_rows)
-                        number += 1
-            except (pa.ArrowException, OSError) as error:
-                rows = f"rows {number + 1:,} to {first:,}"
-                yield Problem(None, "broken_parquet", f"{path}: {rows} cannot be read ({_sentence(error)})", None)
-
-
-def _batch_rows(metadata: Any) -> int:
-    size: int = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    return max(1, min(1 << 16, int(PARQUET_BATCH * metadata.num_rows // max(1, size))))
-
-
-def _text(path: str) -> Iterator[Row | Problem]:
+def text_file(path: str) -> Iterator[Row | Problem]:
+    """A file that is one document, in the column `text`. Raises Unreadable."""
     data = whole(path)
     if not data:
         return
-    broken = _broken_utf8(0, path, data)
+    broken = not_utf8(0, path, data)
     yield broken or Row(0, path, {"text": data.decode()}, len(data))
+
+
+def page_file(path: str) -> Iterator[Row | Problem]:
+    """A file that is one HTML page, as the bytes of the column `text`. Raises Unreadable."""
+    data = b"".join(pieces(path))
+    if data:
+        yield Row(0, path, {"text": data}, len(data))
 
 
 def _object(number: int, place: str, value: Any, size: int) -> Row | Problem:
@@ -222,8 +202,8 @@ def _object(number: int, place: str, value: Any, size: int) -> Row | Problem:
     return Problem(number, "not_an_object", message, orjson.dumps(value).decode())
 
 
-def _broken_utf8(number: int | None, place: str, data: bytes) -> Problem | None:
-    """The problem of bytes that are no UTF-8; None where they are."""
+def not_utf8(number: int | None, place: str, data: bytes) -> Problem | None:
+    """The problem of bytes that are no UTF-8 (its text has � for them); None where they are."""
     try:
         data.decode()
     except UnicodeDecodeError as error:
@@ -232,10 +212,6 @@ def _broken_utf8(number: int | None, place: str, data: bytes) -> Problem | None:
         message = f"{place}: not UTF-8: byte {data[error.start]:#04x} at position {error.start + 1}{line}"
         return Problem(number, "broken_utf8", message, data.decode(errors="replace"))
     return None
-
-
-def _sentence(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(". ")
 
 
 def _is_json(data: bytes) -> bool:

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from core.documents.html import Html
 from core.documents.skills import Skills
 from core.options import Options
 
-Format = Literal["json", "jsonl", "csv", "tsv", "parquet", "text"]
+Format = Literal["json", "jsonl", "csv", "tsv", "parquet", "text", "html", "warc"]
 Form = Literal["text", "messages", "instruction", "pair"]
 Role = Literal["system", "user", "assistant"]
 
@@ -28,7 +29,11 @@ SUFFIXES: dict[str, Format] = {
     "txt": "text",
     "md": "text",
     "rst": "text",
+    "html": "html",
+    "htm": "html",
+    "warc": "warc",
 }
+COLUMNLESS = {"text", "html", "warc"}  # what they hold is known: they need no fields
 
 
 def format_by_name(name: str) -> Format | None:
@@ -163,7 +168,12 @@ class Source(Options):
     skills: Skills | None = Field(None, description="Generated instructions for a few learnable skills.")
 
     fields: Fields | None = Field(
-        None, description="Which columns make a document. Needed for files (but text) and dataset."
+        None, description="Which columns make a document. Needed for files (but text, html and warc) and dataset."
+    )
+    html: Html | None = Field(
+        None,
+        description="How text is taken from HTML. With fields.text: that column holds HTML pages, as text or bytes. "
+        "Files of html (each one document) and warc (each HTML response one) are taken so without it, too.",
     )
     on_error: Literal["stop", "skip"] = Field(
         "stop",
@@ -184,11 +194,16 @@ class Source(Options):
         return [self.files] if isinstance(self.files, str) else self.files or []
 
     @property
-    def reads_text_files(self) -> bool:
-        """Whether each file is a document as a whole."""
-        if self.files is None or self.format is not None:
-            return self.format == "text"
-        return {format_by_name(pattern) for pattern in self.patterns} == {"text"}
+    def formats(self) -> set[Format | None]:
+        """The formats of a source of files, as far as the patterns tell; None: one of them does not."""
+        if self.files is None:
+            return set()
+        return {self.format} if self.format else {format_by_name(pattern) for pattern in self.patterns}
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether `fields` must say what a document is."""
+        return self.kind == "dataset" or (self.kind == "files" and not self.formats <= COLUMNLESS)
 
     @model_validator(mode="after")
     def _one_kind_with_its_keys(self) -> Source:
@@ -204,14 +219,18 @@ class Source(Options):
             raise ValueError(f"a source of {kinds[0]} has no {' and no '.join(strange)}")
         if self.files == []:
             raise ValueError("files is an empty list: name at least one file")
-        if self.reads_text_files:
-            if self.fields is not None:
-                raise ValueError("text files have no columns: each file is one document, so leave fields out")
-        elif self.kind in ("files", "dataset") and self.fields is None:
+        if self.has_columns and self.fields is None:
             raise ValueError(
                 "fields is missing: say which columns make a document, e.g. fields: {text: text} "
                 "(files that are text as a whole: format: text)"
             )
+        if self.fields is not None and not self.has_columns:
+            kind = " and ".join(sorted(map(str, self.formats)))
+            raise ValueError(f"{kind} files have no columns: what is a document in them is known, so leave fields out")
+        if self.html is not None and not self.formats & {"html", "warc"} and self.fields and self.fields.form != "text":
+            raise ValueError(f"html goes with fields.text, the column that holds pages, not with {self.fields.form}")
+        if self.html is not None and self.formats == {"text"}:
+            raise ValueError("html goes with files of html or warc, or with fields.text: say format: html")
         if self.records is not None and self.format not in (None, "json"):
             raise ValueError(f"records goes with JSON files, not with format: {self.format}")
         if self.columns is not None and self.format not in (None, "csv", "tsv"):
@@ -225,8 +244,8 @@ def _changed(options: Options, names: set[str]) -> list[str]:
 
 
 _KEYS_OF: dict[str, set[str]] = {
-    "files": {"format", "records", "columns", "fields"},
-    "dataset": {"subset", "split", "revision", "fields"},
+    "files": {"format", "records", "columns", "fields", "html"},
+    "dataset": {"subset", "split", "revision", "fields", "html"},
     "python_library": set(),
     "skills": set(),
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.large_string())]))
 
@@ -36,6 +38,20 @@ def content(documents: pa.Table) -> pa.LargeStringArray:
         *(documents[name] for name in ("prompt", "chosen", "rejected")), pa.scalar("\n", pa.large_string())
     )
     return _one(pc.fill_null(pc.coalesce(text, dialogue, pair), ""))
+
+
+def buffers(texts: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """The bytes of the column and offsets int64[rows + 1] into them, without a copy, read-only. Nulls are empty."""
+    if texts.null_count:
+        texts = pc.fill_null(texts, "")
+    _, starts, text = texts.buffers()
+    data = np.frombuffer(text if text is not None else b"", np.uint8)
+    offsets = np.zeros(1, np.int64)
+    if len(texts):
+        offsets = np.frombuffer(starts, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    data.flags.writeable = False  # one type of arguments, so that each kernel is compiled once
+    offsets.flags.writeable = False
+    return data, offsets
 
 
 def _message_contents(messages: pa.ListArray) -> pa.ListArray:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from core.documents import reading
+from core.documents import reading, rows
 from core.documents.reading import input_fingerprint, read_shard, shards
 from core.documents.source import Source
 from core.errors import DataError
@@ -221,6 +221,15 @@ BROKEN: dict[str, tuple[str, bytes, str, str, int]] = {
     "list of nothing": ("a.json", b"[]", "empty_file", "a.json: holds no rows", 0),
     "Parquet of no rows": ("a.parquet", _parquet([]), "empty_file", "a.parquet: holds no rows", 0),
     "Parquet of no bytes": ("a.parquet", b"", "broken_parquet", "a.parquet: not a whole Parquet file", 0),
+    "Parquet of garbage": (
+        "a.parquet",
+        b"\x00\xff garbage that no program wrote " * 50,
+        "file_truncated",
+        "a.parquet: not a whole Parquet file",
+        0,
+    ),
+    "HTML of no bytes": ("a.html", b"", "empty_file", "a.html: holds no rows", 0),
+    "WARC of no bytes": ("a.warc", b"", "empty_file", "a.warc: holds no rows", 0),
     "text of no bytes": ("a.txt", b"", "empty_file", "a.txt: holds no rows", 0),
 }
 
@@ -231,7 +240,9 @@ def test_broken_file_stops_with_its_place_or_is_listed_beside_the_rows_that_are_
 ) -> None:
     name, data, reason, says, whole = BROKEN[what]
     (tmp_path / name).write_bytes(data)
-    declared: dict[str, Any] = {"files": name} | ({} if name.endswith("txt") else {"fields": {"text": "body"}})
+    declared: dict[str, Any] = {"files": name} | (
+        {} if name.endswith(("txt", "html", "warc")) else {"fields": {"text": "body"}}
+    )
     with pytest.raises(DataError, match=says) as error:
         read(**declared)
     assert str(error.value).startswith(str(tmp_path))
@@ -281,36 +292,15 @@ def test_file_that_lacks_its_last_bytes_is_not_taken_for_whole(
         read(files=f"a.jsonl.{packed}", fields={"text": "body"})
 
 
-def test_truncated_parquet_is_named(tmp_path: Path, read: Read) -> None:
-    data = _parquet(TEXTS)
-    (tmp_path / "a.parquet").write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match=r"a.parquet: not a whole Parquet file \(.*magic bytes"):
-        read(files="a.parquet", fields={"text": "body"})
-
-
-def test_parquet_with_a_damaged_page_names_the_rows_and_gives_all_others(tmp_path: Path, read: Read) -> None:
-    texts = [str(number) * 50 for number in range(40)]
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"body": texts}), path, row_group_size=10, write_page_checksum=True)
-    place = pq.read_metadata(path).row_group(2).column(0).dictionary_page_offset
-    data = bytearray(path.read_bytes())
-    data[place : place + 60] = b"\xff" * 60
-    path.write_bytes(data)
-    with pytest.raises(DataError, match=r"a.parquet: rows 21 to 30 cannot be read \("):
-        read(files="a.parquet", fields={"text": "body"})
-    documents, rejected = read(files="a.parquet", fields={"text": "body"}, on_error="skip")
-    assert documents["text"].to_pylist() == texts[:20] + texts[30:]
-    assert documents["id"].to_pylist() == [f"s:0:{row}" for row in (*range(20), *range(30, 40))]
-    assert rejected["reason"].to_pylist() == ["broken_parquet"]
-
-
-def test_one_corrupt_file_among_many_is_named_and_the_others_are_read(tmp_path: Path, read: Read) -> None:
+@pytest.mark.parametrize("kind", ["jsonl.gz", "parquet"])
+def test_one_corrupt_file_among_many_is_named_and_the_others_are_read(tmp_path: Path, read: Read, kind: str) -> None:
     for number in range(20):
-        (tmp_path / f"part-{number:02d}.jsonl.gz").write_bytes(gzip.compress(_jsonl([f"text {number}"])))
-    (tmp_path / "part-11.jsonl.gz").write_bytes(b"not gzip")
-    with pytest.raises(DataError, match=r"part-11\.jsonl\.gz"):
-        read(files="part-*.jsonl.gz", fields={"text": "body"})
-    documents, rejected = read(files="part-*.jsonl.gz", fields={"text": "body"}, on_error="skip")
+        texts = [f"text {number}"]
+        data = _parquet(texts) if kind == "parquet" else gzip.compress(_jsonl(texts))
+        (tmp_path / f"part-{number:02d}.{kind}").write_bytes(data if number != 11 else b"garbage")
+    with pytest.raises(DataError, match=rf"part-11\.{kind}"):
+        read(files=f"part-*.{kind}", fields={"text": "body"})
+    documents, rejected = read(files=f"part-*.{kind}", fields={"text": "body"}, on_error="skip")
     assert documents["id"].to_pylist() == [f"s:{number}:0" for number in range(20) if number != 11]
     assert rejected["id"].to_pylist() == ["s:11"]
 
@@ -350,6 +340,7 @@ def test_batches_stay_small_and_keep_their_order(tmp_path: Path, read: Read, mon
     texts = [str(number) for number in range(1000)]
     (tmp_path / "a.jsonl").write_bytes(_jsonl(texts))
     monkeypatch.setattr(reading, "BATCH_BYTES", 1000)
+    monkeypatch.setattr(rows, "BLOCK", 200)
     [shard] = shards("s", Source.model_validate({"files": "a.jsonl", "fields": {"text": "body"}}), tmp_path)
     batches = [documents for documents, _ in read_shard(shard, 1)]
     assert max(batch.num_rows for batch in batches) < 100

@@ -1,0 +1,146 @@
+"""Documents after a step: rows left out, parts of texts cut or replaced, and all of it kept aside."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.documents.ledger import CUT, Ledger, Verdict, dropped_rows
+from core.documents.table import DOCUMENTS, buffers, content
+
+NOTHING_LEFT = "nothing_left"
+PAIR = ("prompt", "chosen", "rejected")
+
+
+def carry_out(documents: pa.Table, step: str, verdict: Verdict, ledger: Ledger) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """The documents that are left, the rows of DROPPED and the rows of CUT; the ledger counts them.
+
+    A document of which only white space is left is dropped as it was.
+    """
+    if verdict.labels is not None:
+        ledger.labelled(documents, step, verdict.labels)
+    if verdict.spans is None or not verdict.spans.num_rows:
+        dropped = dropped_rows(documents, step, verdict)
+        ledger.dropped(dropped)
+        return documents.filter(pc.is_null(verdict.reason)), dropped, CUT.empty_table()
+    after = edited(documents, verdict.spans)
+    spans = verdict.spans.filter(pc.is_null(verdict.reason.take(verdict.spans["row"])))
+    rows = np.unique(spans["row"].to_numpy())
+    left = pc.utf8_trim_whitespace(content(after.take(pa.array(rows))))
+    emptied = np.zeros(documents.num_rows, bool)
+    emptied[rows] = pc.equal(left, "").to_numpy(zero_copy_only=False)
+    reason = pc.if_else(pa.array(emptied), NOTHING_LEFT, verdict.reason)
+    dropped = dropped_rows(documents, step, Verdict(reason, verdict.evidence))
+    ledger.dropped(dropped)
+    spans = spans.filter(pc.is_null(reason.take(spans["row"])))
+    cut = cut_rows(documents, step, spans)
+    changed = pc.unique(spans["row"])
+    ledger.cut(cut, documents.take(changed), after.take(changed))
+    return after.filter(pc.is_null(reason)), dropped, cut
+
+
+def edited(documents: pa.Table, spans: pa.Table) -> pa.Table:
+    """The documents with spans cut or replaced. Of one that reaches over several messages, each loses its part.
+
+    spans: SPANS of the documents' `content`, ascending, apart from each other. The replacement goes where it begins.
+    """
+    documents = documents.combine_chunks()
+    spliced = _spliced(content(documents), spans)
+    touched = np.zeros(documents.num_rows, bool)
+    touched[spans["row"].to_numpy()] = True
+    other = np.flatnonzero(touched & ~documents["text"].is_valid().to_numpy())
+    text = pc.if_else(documents["text"].is_valid(), spliced, None)
+    after = documents.set_column(documents.schema.get_field_index("text"), DOCUMENTS.field("text"), text)
+    if not len(other):
+        return after
+    found: dict[int, list[dict[str, Any]]] = {row: [] for row in other.tolist()}
+    for span in spans.select(["row", "begin", "end", "replacement"]).to_pylist():
+        if span["row"] in found:
+            found[span["row"]].append(span)
+    parts = documents.take(pa.array(other)).to_pylist()
+    changed = [_parts_edited(document, own) for document, own in zip(parts, found.values(), strict=True)]
+    order = np.arange(documents.num_rows)
+    order[other] = documents.num_rows + np.arange(len(other))
+    new = pa.Table.from_pylist(changed, DOCUMENTS)
+    return pa.concat_tables([after.cast(DOCUMENTS), new]).take(pa.array(order)).combine_chunks()
+
+
+def _spliced(texts: pa.LargeStringArray, spans: pa.Table) -> pa.LargeStringArray:
+    """Each text without its spans, and with what replaces them, copied piece by piece.
+
+    A document with k spans is k + 1 pieces of itself with k replacements between them.
+    """
+    from core.documents.splicing_kernels import gathered
+
+    data, offsets = buffers(texts)
+    row, begin, end = (spans[name].to_numpy() for name in ("row", "begin", "end"))
+    filling, filling_offsets = buffers(pc.fill_null(spans["replacement"].combine_chunks(), ""))
+    count = len(row)
+    place = 2 * np.arange(count) + row  # of the piece before each span, among all pieces; its replacement follows
+    starts = np.empty(2 * count + len(texts), np.int64)
+    ends = np.empty_like(starts)
+    last = np.ones(len(starts), bool)  # pieces that end a document
+    last[place] = last[place + 1] = False
+    ends[place] = offsets[row] + begin
+    starts[place + 1] = len(data) + filling_offsets[:-1]
+    ends[place + 1] = len(data) + filling_offsets[1:]
+    ends[last] = offsets[1:]
+    first = np.concatenate([[True], last[:-1]])[: len(starts)]
+    starts[first] = offsets[:-1]
+    after_span = place + 2
+    starts[after_span] = offsets[row] + end
+    pieces = np.flatnonzero(last)
+    joined = np.concatenate([data, filling])
+    copied, bounds = gathered(joined, starts, ends)
+    new_offsets = np.concatenate([[0], bounds[pieces + 1]])
+    return pa.LargeStringArray.from_buffers(len(texts), pa.py_buffer(new_offsets), pa.py_buffer(copied))
+
+
+def _parts_edited(document: dict[str, Any], spans: list[dict[str, Any]]) -> dict[str, Any]:
+    """A dialogue or a pair; its content is these texts, joined by newlines."""
+    messages = document["messages"]
+    if messages is not None:
+        new = _parts_spliced([message["content"] or "" for message in messages], spans)
+        return document | {
+            "messages": [message | {"content": text} for message, text in zip(messages, new, strict=True)]
+        }
+    return document | dict(zip(PAIR, _parts_spliced([document[name] or "" for name in PAIR], spans), strict=True))
+
+
+def _parts_spliced(texts: list[str], spans: list[dict[str, Any]]) -> list[str]:
+    new = []
+    data = [text.encode() for text in texts]
+    for text, start in zip(data, accumulate((len(text) + 1 for text in data), initial=0), strict=False):
+        kept, place = [], 0
+        for span in spans:
+            begin, end = span["begin"] - start, span["end"] - start
+            if begin >= len(text) or end <= 0:
+                continue
+            kept.append(text[place : max(begin, 0)])
+            if begin >= 0 and span["replacement"] is not None:
+                kept.append(span["replacement"].encode())
+            place = min(end, len(text))
+        new.append(b"".join([*kept, text[place:]]).decode())
+    return new
+
+
+def cut_rows(documents: pa.Table, step: str, spans: pa.Table) -> pa.Table:
+    """The spans as rows of CUT, with the text that they took; not with what was replaced."""
+    from core.documents.splicing_kernels import gathered
+
+    data, offsets = buffers(content(documents))
+    start = offsets[spans["row"].to_numpy()]
+    taken, bounds = gathered(data, start + spans["begin"].to_numpy(), start + spans["end"].to_numpy())
+    text = pa.LargeStringArray.from_buffers(spans.num_rows, pa.py_buffer(bounds), pa.py_buffer(taken))
+    columns = [
+        documents["id"].take(spans["row"]),
+        documents["source"].take(spans["row"]),
+        pa.repeat(pa.scalar(step), spans.num_rows),
+        *(spans[name] for name in ("reason", "evidence", "begin", "end")),
+        pc.if_else(pc.is_null(spans["replacement"]), text, None),
+    ]
+    return pa.table(columns, names=CUT.names).cast(CUT)

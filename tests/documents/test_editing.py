@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pyarrow as pa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core.documents.editing import NOTHING_LEFT, carry_out, edited
+from core.documents.ledger import SPANS, Ledger, Verdict
+from core.documents.table import DOCUMENTS, content
+
+TEXT = st.text(st.sampled_from("ab \n。é😀"), max_size=12)
+
+
+def table(*documents: dict) -> pa.Table:
+    rows = [{"id": f"d{number}", "source": "s"} | document for number, document in enumerate(documents)]
+    return pa.Table.from_pylist(rows, DOCUMENTS)
+
+
+def spans(*found: tuple) -> pa.Table:
+    """Each: row, begin and end in bytes, and what replaces it."""
+    rows = [dict(zip(("row", "begin", "end", "replacement"), span, strict=True)) | {"reason": "why"} for span in found]
+    return pa.Table.from_pylist([row | {"evidence": None} for row in rows], SPANS)
+
+
+def nothing(documents: pa.Table) -> pa.Array:
+    return pa.nulls(documents.num_rows, pa.string())
+
+
+@st.composite
+def texts_with_spans(draw):
+    texts, found = draw(st.lists(TEXT, min_size=1, max_size=5)), []
+    for row, text in enumerate(texts):
+        places = sorted(draw(st.sets(st.integers(0, len(text)), max_size=6)))
+        for begin, end in zip(places[::2], places[1::2], strict=False):
+            found.append((row, begin, end, draw(st.none() | TEXT)))
+    return texts, found
+
+
+def in_bytes(text: str, place: int) -> int:
+    return len(text[:place].encode())
+
+
+@settings(deadline=None)
+@given(texts_with_spans())
+def test_cutting_and_replacing_equal_python_on_strings(made):
+    texts, found = made
+    expected = list(texts)
+    for row, begin, end, replacement in reversed(found):
+        expected[row] = expected[row][:begin] + (replacement or "") + expected[row][end:]
+    documents = table(*({"text": text} for text in texts))
+    byte_spans = [(row, in_bytes(texts[row], b), in_bytes(texts[row], e), new) for row, b, e, new in found]
+    assert edited(documents, spans(*byte_spans))["text"].to_pylist() == expected
+
+
+def test_a_span_over_two_messages_takes_from_each_its_part():
+    messages = [{"role": "user", "content": "one two"}, {"role": "assistant", "content": "three four"}]
+    documents = table({"text": "other"}, {"messages": messages}, {"text": "last"})
+    after = edited(documents, spans((1, 4, 14, "|")))
+    assert [message["content"] for message in after["messages"][1].as_py()] == ["one |", "four"]
+    assert after["text"].to_pylist() == ["other", None, "last"]
+
+
+def test_a_pair_is_edited_in_its_parts():
+    documents = table({"prompt": "ask me", "chosen": "yes", "rejected": "no no"})
+    after = edited(documents, spans((0, 0, 4, None), (0, 11, 13, "N"))).to_pylist()[0]
+    assert (after["prompt"], after["chosen"], after["rejected"]) == ("me", "yes", "N no")
+
+
+def test_what_is_cut_is_kept_aside_and_what_is_replaced_is_not():
+    documents = table({"text": "ab cd"}, {"text": "mail a@b.c now"}, {"text": "gone"})
+    found = spans((0, 0, 3, None), (1, 5, 10, "<email>"), (2, 0, 4, None))
+    verdict = Verdict(pa.array([None, None, "bad"]), pa.array([None, None, "so"]), found)
+    ledger = Ledger()
+    ledger.read(documents)
+    left, dropped, cut = carry_out(documents, "step", verdict, ledger)
+    assert left["text"].to_pylist() == ["cd", "mail <email> now"]
+    assert dropped["text"].to_pylist() == ["gone"]
+    assert cut.select(["id", "begin", "end", "text"]).to_pylist() == [
+        {"id": "d0", "begin": 0, "end": 3, "text": "ab "},
+        {"id": "d1", "begin": 5, "end": 10, "text": None},
+    ]
+    step = ledger.summary(["s"], ["step"])["sources"]["s"]["steps"][0]
+    assert step["cut"] == {"why": {"documents": 2, "spans": 2, "bytes": 8}}
+    assert step["dropped"] == {"bad": 1}
+    assert step["bytes_kept"] == sum(len(text) for text in left["text"].to_pylist())
+    assert step["documents_kept"] == 2
+
+
+def test_a_document_of_which_nothing_is_left_is_dropped_as_it_was():
+    documents = table({"text": " all of it "}, {"text": "stays"})
+    verdict = Verdict(nothing(documents), nothing(documents), spans((0, 1, 10, None)))
+    ledger = Ledger()
+    left, dropped, cut = carry_out(documents, "step", verdict, ledger)
+    assert left["text"].to_pylist() == ["stays"]
+    assert dropped.select(["text", "reason"]).to_pylist() == [{"text": " all of it ", "reason": NOTHING_LEFT}]
+    assert cut.num_rows == 0
+
+
+def test_lengths_and_labels_are_counted_per_source():
+    documents = table({"text": "one two three"}, {"text": ""}, {"text": "four"})
+    ledger = Ledger()
+    ledger.read(documents)
+    ledger.labelled(documents, "language", pa.array(["en", None, "en"]))
+    statistics = Ledger.from_json(ledger.to_json()).statistics(["s"])
+    lengths = statistics["lengths"]
+    assert lengths["edges"][:4] == [0, 1, 2, 4]
+    assert lengths["sources"]["s"]["read"][:4] == [1, 1, 1, 0]
+    assert statistics["labels"] == {"language": {"s": {"en": 2}}}
+    assert content(documents).to_pylist()[1] == ""
