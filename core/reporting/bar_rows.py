@@ -26,6 +26,11 @@ class Rows:
     centres: npt.NDArray[np.float64]
     thickness: float
 
+    def part(self, number: int, of: int) -> Rows:
+        """The rows of one of several bars that stand under each other in every row, `number` from 0."""
+        thickness = self.thickness / of
+        return Rows(self.axes, self.centres - self.thickness / 2 + (number + 0.5) * thickness, thickness)
+
     def bars(self, widths: ArrayLike, starts: ArrayLike, role: str, label: str) -> BarContainer:
         """A piece of every row's stacked bar, in a colour by its role."""
         return self.axes.barh(

@@ -1,26 +1,23 @@
-"""What a page quotes: a few dropped documents of every kind, and a few questions with the models' answers.
+"""What a page quotes: a few dropped documents and cut passages of every kind, and a few questions with answers.
 
-Nothing is picked by hand or by chance: examples are spread evenly over all there are, in the order of their ids.
+Nothing is picked by hand or by chance: examples are spread evenly over all there are, documents and passages in
+the order they were read, questions in the order of their ids.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from core.errors import DataError
-from core.reporting.run_files import read_lines
-
-KEY = ["step", "reason", "id"]
+from core.reporting.chosen_rows import Key, chosen_rows
+from core.reporting.chosen_rows import evenly as evenly  # learning curves are thinned by it too
+from core.reporting.written_files import read_lines
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,19 @@ class Dropped:
     evidence: str | None
     meta: str | None
     text: str
+
+
+@dataclass(frozen=True)
+class CutPassage:
+    """A part of a document that was kept. begin, end: in bytes of its text, as the step found it.
+    text: None where it was replaced."""
+
+    id: str
+    source: str
+    evidence: str | None
+    begin: int
+    end: int
+    text: str | None
 
 
 @dataclass(frozen=True)
@@ -56,31 +66,30 @@ class Question:
     answers: dict[str, Answer]  # by model
 
 
-def dropped_examples(directory: Path, per_reason: int) -> dict[tuple[str, str], list[Dropped]]:
+def dropped_examples(directory: Path, per_reason: int) -> dict[Key, list[Dropped]]:
     """Documents from `directory`/*.parquet by (step, reason), at most `per_reason` of each.
 
-    Only ids are read of all rows, and whole rows of the row groups that hold a chosen one.
     Raises DataError naming a file that cannot be read.
     """
-    files = sorted(directory.glob("*.parquet"))
-    keys = [_keys(path, number) for number, path in enumerate(files)]
-    if not keys or not per_reason:
-        return {}
-    index = pa.concat_tables(keys).sort_by([(name, "ascending") for name in (*KEY, "file", "row")])
-    starts = _starts(index)
-    chosen = [
-        start + offset for start, end in pairwise([*starts, len(index)]) for offset in evenly(end - start, per_reason)
-    ]
-    index = index.take(pa.array(chosen, pa.int64()))
-    places = list(zip(index["file"].to_pylist(), index["row"].to_pylist(), strict=True))
-    found: dict[tuple[int, int], Dropped] = {}
-    for number in sorted({file for file, _ in places}):
-        rows = np.array(sorted(row for file, row in places if file == number))
-        found |= {(number, int(row)): document for row, document in _documents(files[number], rows)}
-    examples: dict[tuple[str, str], list[Dropped]] = {}
-    for place, step, reason in zip(places, index["step"].to_pylist(), index["reason"].to_pylist(), strict=True):
-        examples.setdefault((step, reason), []).append(found[place])
-    return examples
+    names = ("id", "source", "evidence", "meta")
+    return {
+        key: [
+            Dropped(**{name: _part(directory, row, name) for name in names}, text=_text(directory, row)) for row in rows
+        ]
+        for key, rows in chosen_rows(directory, per_reason).items()
+    }
+
+
+def cut_examples(directory: Path, per_reason: int) -> dict[Key, list[CutPassage]]:
+    """Passages from `directory`/*.parquet by (step, reason), at most `per_reason` of each.
+
+    Raises DataError naming a file that cannot be read.
+    """
+    names = [each.name for each in fields(CutPassage)]
+    return {
+        key: [CutPassage(**{name: _part(directory, row, name) for name in names}) for row in rows]
+        for key, rows in chosen_rows(directory, per_reason).items()
+    }
 
 
 def questions(directory: Path, models: Sequence[str], per_task: int) -> dict[str, list[Question]]:
@@ -100,54 +109,18 @@ def questions(directory: Path, models: Sequence[str], per_task: int) -> dict[str
     return asked
 
 
-def evenly(total: int, wanted: int) -> list[int]:
-    """At most `wanted` of the positions 0 ... total - 1, first and last included, evenly spaced."""
-    return np.unique(np.linspace(0, total - 1, min(total, wanted)).round().astype(int)).tolist() if total else []
-
-
-def _starts(index: pa.Table) -> list[int]:
-    """Where each step and reason begins in the sorted rows."""
-    codes = [index[name].combine_chunks().dictionary_encode().indices.to_numpy() for name in KEY[:2]]
-    changes = [np.diff(code, prepend=-1) != 0 for code in codes]
-    return np.flatnonzero(changes[0] | changes[1]).tolist()
-
-
-def _keys(path: Path, number: int) -> pa.Table:
-    try:
-        table = pq.read_table(path, columns=KEY).select(KEY)
-    except (OSError, KeyError, pa.ArrowException) as error:
-        raise _broken(path, error) from error
-    rows = pa.array(np.arange(len(table)))
-    return table.append_column("file", pa.array(np.full(len(table), number))).append_column("row", rows)
-
-
-def _documents(path: Path, rows: npt.NDArray[np.int64]) -> Iterator[tuple[int, Dropped]]:
-    """The documents in the given rows of a file, ascending."""
-    try:
-        with pq.ParquetFile(path) as file:
-            sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
-            starts = np.cumsum([0, *sizes])
-            groups = np.searchsorted(starts, rows, side="right") - 1
-            for group in np.unique(groups):
-                wanted = rows[groups == group]
-                table = file.read_row_group(int(group)).take(wanted - starts[group])
-                for row, document in zip(wanted, table.to_pylist(), strict=True):
-                    names = ("id", "source", "evidence", "meta")
-                    yield int(row), Dropped(**{name: document[name] for name in names}, text=_text(document))
-    except (OSError, KeyError, UnicodeDecodeError, pa.ArrowException) as error:
-        raise _broken(path, error) from error
-
-
-def _text(document: dict[str, Any]) -> str:
-    if document["text"] is not None:
-        return str(document["text"])
-    parts = [(turn["role"], turn["content"]) for turn in document["messages"] or ()]
-    parts += [(part, document[part]) for part in ("prompt", "chosen", "rejected") if document[part] is not None]
+def _text(directory: Path, row: dict[str, Any]) -> str:
+    if _part(directory, row, "text") is not None:
+        return str(row["text"])
+    parts = [(turn["role"], turn["content"]) for turn in _part(directory, row, "messages") or ()]
+    parts += [(name, row[name]) for name in ("prompt", "chosen", "rejected") if _part(directory, row, name) is not None]
     return "\n\n".join(f"{role}:\n{content}" for role, content in parts)
 
 
-def _broken(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: not readable as a file of dropped documents ({error}). Run `raycipe curate` again.")
+def _part(directory: Path, row: dict[str, Any], name: str) -> Any:
+    if name not in row:
+        raise DataError(f"{directory}: its files have no column {name!r}. Run `raycipe curate` again.")
+    return row[name]
 
 
 def _samples(path: Path) -> dict[str, dict[str, Any]]:

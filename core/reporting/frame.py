@@ -48,7 +48,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """A value with a tone: "good", "bad", "quiet", "whole" (kept on one line), or "hash"."""
+    """A value with a tone: "good", "bad", "quiet", "whole" (kept on one line), "wordy" (not made narrow), or "hash"."""
 
     value: Any
     tone: str = ""
@@ -103,11 +103,15 @@ class Code:
 
 @dataclass(frozen=True)
 class Part:
-    """One passage of a quote, e.g. an answer. tone: as a Cell's."""
+    """One passage of a quote, e.g. an answer. tone: as a Cell's.
+
+    pieces: the text in pieces, each with "", "ins" (only here) or "del" (not here); none: one plain piece.
+    """
 
     label: str
     text: str
     tone: str = ""
+    pieces: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -127,7 +131,15 @@ class Quotes:
     quotes: Sequence[Quote]
 
 
-Block = Text | Facts | Table | Code | Quotes | Chart
+@dataclass(frozen=True)
+class Choice:
+    """Charts of which the reader sees one at a time, by its name; without the page's script all of them."""
+
+    title: str
+    options: Sequence[tuple[str, Chart]]
+
+
+Block = Text | Facts | Table | Code | Quotes | Chart | Choice
 
 
 @dataclass(frozen=True)
@@ -179,7 +191,12 @@ class Page:
     charts: list[Chart] = field(init=False)
 
     def __post_init__(self) -> None:
-        found = [block for section in self.sections for block in section.blocks if isinstance(block, Chart)]
+        found: list[Chart] = []
+        for block in (block for section in self.sections for block in section.blocks):
+            if isinstance(block, Chart):
+                found.append(block)
+            elif isinstance(block, Choice):
+                found += [chart for _, chart in block.options]
         object.__setattr__(self, "charts", found)
 
 

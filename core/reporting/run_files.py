@@ -2,60 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from typing import Any, Literal
 
 from core.errors import DataError
+from core.reporting.curation_files import Contamination, Duplicates, Ledger, Statistics
+from core.reporting.written_files import Figure, Written, read_each, read_lines, read_optional, shaped
 
-Shape = TypeVar("Shape", bound=BaseModel)
 State = Literal["done", "unfinished", "not run"]
-Figure = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]  # JSON has no NaN
-
-
-class Written(BaseModel):
-    """A part of a file that a stage wrote. What a newer version adds is no error."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class Amount(Written):
-    documents: int
-    bytes: int
-
-
-class LedgerStep(Written):
-    step: str
-    documents_in: int
-    documents_kept: int
-    bytes_in: int
-    bytes_kept: int
-    dropped: dict[str, int]  # by reason
-
-
-class LedgerSource(Written):
-    read: Amount
-    steps: list[LedgerStep]
-    kept: Amount
-
-
-class Planted(Written):
-    planted: int
-    dropped_by: dict[str, int]  # by step
-    kept: int
-
-
-class Ledger(Written):
-    """curate/ledger.json"""
-
-    steps: list[str]
-    sources: dict[str, LedgerSource]
-    planted: dict[str, Planted] = {}
 
 
 class Split(Written):
@@ -177,6 +132,9 @@ class Run:
     phases: list[Phase]
     scores: Scores | None
     states: dict[str, State] = field(default_factory=dict)
+    statistics: Statistics | None = None
+    duplicates: dict[str, Duplicates] = field(default_factory=dict)  # by step
+    contamination: dict[str, Contamination] = field(default_factory=dict)  # by step
 
     @property
     def name(self) -> str:
@@ -190,7 +148,7 @@ class Run:
 
 
 def read_run(directory: Path) -> Run:
-    """Reads all that a page says of a run, except the documents and answers it quotes.
+    """Reads all that a page says of a run, except the dropped documents and the answers it quotes.
 
     Raises DataError naming the file, and the place in it, where one is broken.
     """
@@ -212,55 +170,20 @@ def read_run(directory: Path) -> Run:
         phases=[_phase(directory / "train" / name) for name in names],
         scores=read_optional(directory / "evaluate" / "scores.json", Scores),
         states={stage: _state(directory / stage, manifest) for stage, manifest in manifests.items()},
+        statistics=read_optional(directory / "curate" / "statistics.json", Statistics),
+        duplicates=read_each(directory / "curate" / "duplicates", Duplicates),
+        contamination=read_each(directory / "curate" / "contamination", Contamination),
     )
-
-
-def read_optional(path: Path, shape: type[Shape]) -> Shape | None:
-    """A JSON file of a known shape; None where it is not there. Raises DataError naming what is wrong."""
-    try:
-        return _shaped(parse_json(path.read_bytes(), str(path)), shape, str(path))
-    except FileNotFoundError:
-        return None
-
-
-def parse_json(data: bytes, place: str) -> Any:
-    """Any JSON, with NaN and lone surrogates (shown as U+FFFD) as Python's json writes them."""
-    try:
-        text = data.decode("utf-8")
-        value = json.loads(text)
-        if "\\ud" in text.lower():
-            value = json.loads(_LONE_SURROGATES.sub("\ufffd", json.dumps(value, ensure_ascii=False)))
-        return value
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: not valid JSON ({error}). Run its stage again to have it rewritten.") from error
-
-
-def read_lines(path: Path) -> list[tuple[str, Any]]:
-    """The objects of a JSON Lines file, each with its place as file:line; none where there is no file.
-
-    A last line without an end, as a process that was stopped leaves it, is left out.
-    """
-    if not path.exists():
-        return []
-    lines = path.read_bytes().split(b"\n")[:-1]
-    return [
-        (place, parse_json(line, place))
-        for place, line in ((f"{path}:{number}", line) for number, line in enumerate(lines, 1))
-        if line.strip()
-    ]
-
-
-_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def _phase(directory: Path) -> Phase:
     training, validation = {}, {}
     for place, line in read_lines(directory / "log.jsonl"):
         if isinstance(line, dict) and "validation_loss" in line:
-            measured = _shaped(line, ValidationLine, place)
+            measured = shaped(line, ValidationLine, place)
             validation[measured.step] = measured
         else:
-            logged = _shaped(line, TrainingLine, place)
+            logged = shaped(line, TrainingLine, place)
             training[logged.step] = logged
     return Phase(
         name=directory.name,
@@ -289,13 +212,3 @@ def _recipe(path: Path) -> tuple[str | None, dict[str, Any]]:
         what = " ".join(str(error).split())
         raise DataError(f"{path}: not valid YAML ({what}). Run the recipe again to have it rewritten.") from error
     return text, settings if isinstance(settings, dict) else {}
-
-
-def _shaped(value: Any, shape: type[Shape], place: str) -> Shape:
-    try:
-        return shape.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        key = ".".join(map(str, first["loc"])) or "the whole"
-        found = f", found {str(first['input'])[:80]!r}" if first["type"] != "missing" else ""
-        raise DataError(f"{place}: {key}: {first['msg']}{found}. Run its stage again to have it rewritten.") from error

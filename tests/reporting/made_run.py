@@ -12,26 +12,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.documents.ledger import DROPPED
+from tests.reporting.made_curation import CUTS, write_curation
 
 SCRIPT = "<script>document.title = 'planted script ran'</script>"
 HOSTILE = SCRIPT + "</pre></style>\"' onmouseover='alert(1)' <img src=https://example.org/x.png> {{ 7 * 7 }} $\\frac{1$"
 CONTROLS = "bell \x07, escape \x1b[31m, right-to-left \u202eevil, null \x00 end"
 MODEL = "sft <b>&amp;"  # a model's name is data too
-STEPS = ["read", "length", "exact_dedup", "minhash_dedup", "decontaminate", "mixture"]
+STEPS = ["read", "language", "length", "exact_dedup", "minhash_dedup", "exact_substring", "decontaminate", "mixture"]
 DROPS: dict[str, dict[str, dict[str, int]]] = {
     "skills": {
         "read": {},
+        "language": {},
         "length": {"too_short": 212},
         "exact_dedup": {"exact_duplicate": 180},
         "minhash_dedup": {"near_duplicate": 241},
+        "exact_substring": {},
         "decontaminate": {"in_evaluation": 60},
         "mixture": {},
     },
     "python_library": {
         "read": {"broken_utf8": 3},
+        "language": {},
         "length": {"too_short": 1204, "too_long": 31},
         "exact_dedup": {"exact_duplicate": 66},
         "minhash_dedup": {"near_duplicate": 402},
+        "exact_substring": {},
         "decontaminate": {},
         "mixture": {"not_drawn": 1250},
     },
@@ -89,14 +94,16 @@ def _curate(directory: Path) -> None:
     sources = {}
     for source, by_step in DROPS.items():
         documents, size = READ[source], READ[source] * 118
-        account: dict[str, Any] = {"read": {"documents": documents, "bytes": size}, "steps": []}
+        account: dict[str, Any] = {"read": {"documents": documents, "bytes": size, "tokens": size // 5}, "steps": []}
         for step in STEPS:
-            lost = sum(by_step[step].values())
-            entry = {"step": step, "documents_in": documents, "bytes_in": size, "dropped": by_step[step]}
-            documents, size = documents - lost, size - lost * 97
-            account["steps"].append({**entry, "documents_kept": documents, "bytes_kept": size})
-        sources[source] = {**account, "kept": {"documents": documents, "bytes": size}}
+            lost, cut = sum(by_step[step].values()), CUTS.get((source, step), {})
+            entry = {"step": step, "documents_in": documents, "bytes_in": size, "tokens_in": size // 5}
+            documents, size = documents - lost, size - lost * 97 - sum(each["bytes"] for each in cut.values())
+            left = {"documents_kept": documents, "bytes_kept": size, "tokens_kept": size // 5}
+            account["steps"].append({**entry, **left, "dropped": by_step[step], "cut": cut})
+        sources[source] = {**account, "kept": {"documents": documents, "bytes": size, "tokens": size // 5}}
     write_json(directory / "ledger.json", {"steps": STEPS, "sources": sources, "planted": PLANTED})
+    write_curation(directory, f"{HOSTILE}\n{CONTROLS}")
     rows = [
         _dropped(source, step, reason, number)
         for source, by_step in DROPS.items()

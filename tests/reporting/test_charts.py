@@ -12,7 +12,8 @@ import pytest
 
 from core.reporting.charts import COLOURS, Canvas, Chart, colour, draw, slug
 from core.reporting.curation_charts import fates, waterfall
-from core.reporting.run_files import Ledger, Phase, Score, TrainingLine, ValidationLine
+from core.reporting.curation_files import Ledger
+from core.reporting.run_files import Phase, Score, TrainingLine, ValidationLine
 from core.reporting.score_charts import score_bars
 from core.reporting.training_charts import DRAWN_POINTS, learning_curves, smoothed, thinned, throughput
 from tests.reporting.made_run import CONTROLS, HOSTILE

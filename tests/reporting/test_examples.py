@@ -6,29 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from core.documents.ledger import DROPPED
 from core.errors import DataError
-from core.reporting.examples import dropped_examples, evenly, questions
+from core.reporting.examples import cut_examples, dropped_examples, questions
 from tests.reporting.made_run import HOSTILE, MODEL, write_lines
-
-
-def write_dropped(directory: Path, ids: list[str], files: int, reverse: bool = False) -> Path:
-    directory.mkdir(exist_ok=True)
-    empty = dict.fromkeys(DROPPED.names)
-    rows = [{**empty, "id": key, "source": "web", "text": key, "step": "length", "reason": "short"} for key in ids]
-    for number in range(files):
-        part = rows[number::files]
-        table = pa.Table.from_pylist(part[::-1] if reverse else part, DROPPED)
-        pq.write_table(table, directory / f"{number}.parquet", row_group_size=3)
-    return directory
-
-
-def test_the_same_documents_are_chosen_however_they_lie_in_files(tmp_path: Path) -> None:
-    ids = [f"web:0:{number:03d}" for number in range(50)]
-    one = dropped_examples(write_dropped(tmp_path / "one", ids, 1), 4)
-    several = dropped_examples(write_dropped(tmp_path / "several", ids, 7, reverse=True), 4)
-    assert one == several
-    assert [example.id for example in one["length", "short"]] == [ids[n] for n in (0, 16, 33, 49)]
 
 
 def test_every_step_and_reason_has_its_examples(finished_run: Path) -> None:
@@ -47,27 +27,30 @@ def test_every_step_and_reason_has_its_examples(finished_run: Path) -> None:
 
 
 def test_a_dialogue_is_quoted_with_who_speaks(finished_run: Path) -> None:
-    first = dropped_examples(finished_run / "curate" / "dropped", 1)["decontaminate", "in_evaluation"][0]
+    quoted = dropped_examples(finished_run / "curate" / "dropped", 100)["decontaminate", "in_evaluation"]
+    (first,) = (example for example in quoted if example.id.endswith("-00000"))
     assert first.text == f"user:\nWhat is 0 + 0? {HOSTILE}\n\nassistant:\n0"
     assert first.evidence == "skills:0:7"
 
 
-def test_a_truncated_file_of_dropped_documents_is_named(run_copy: Path) -> None:
-    path = run_copy / "curate" / "dropped" / "part-00001.parquet"
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(DataError, match=r"part-00001\.parquet: not readable"):
-        dropped_examples(path.parent, 3)
+def test_cut_passages_are_quoted_with_their_place(finished_run: Path) -> None:
+    passages = cut_examples(finished_run / "curate" / "cut", 2)
+    assert set(passages) == {("exact_substring", "repeated_span"), ("exact_substring", "e_mail")}
+    first, last = passages["exact_substring", "repeated_span"]
+    assert (first.id, first.source, first.begin, first.end) == ("skills:0:0", "skills", 0, 7)
+    assert first.evidence == "skills:0:0"
+    assert last.text == "cut 299 "
 
 
-def test_a_file_without_reasons_is_named(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"id": ["a"], "step": ["length"]}), tmp_path / "part.parquet")
-    with pytest.raises(DataError, match=r"part\.parquet"):
+def test_replaced_passages_have_no_text(finished_run: Path) -> None:
+    passages = cut_examples(finished_run / "curate" / "cut", 20)["exact_substring", "e_mail"]
+    assert [passage.text for passage in passages] == [None] * 9
+
+
+def test_files_of_an_earlier_version_without_a_column_are_named(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"id": ["a"], "step": ["length"], "reason": ["short"]}), tmp_path / "part.parquet")
+    with pytest.raises(DataError, match=f"{tmp_path}: its files have no column 'source'"):
         dropped_examples(tmp_path, 3)
-
-
-def test_no_dropped_documents_give_no_examples(tmp_path: Path) -> None:
-    assert dropped_examples(tmp_path, 3) == {}
-    assert dropped_examples(write_dropped(tmp_path / "none", [], 1), 3) == {}
 
 
 def test_questions_are_the_same_for_every_model_and_spread_over_the_task(finished_run: Path) -> None:
@@ -108,9 +91,3 @@ def test_a_sample_that_is_none_is_named_by_line(tmp_path: Path) -> None:
     write_lines(tmp_path / "base" / "task.jsonl", [{"doc_id": 1}])
     with pytest.raises(DataError, match=r"task\.jsonl:1: not a sample of lm-eval"):
         questions(tmp_path, ["base"], 2)
-
-
-def test_evenly_spread_positions_include_both_ends() -> None:
-    assert evenly(10, 4) == [0, 3, 6, 9]
-    assert evenly(2, 4) == [0, 1]
-    assert evenly(0, 4) == evenly(5, 0) == []

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from core.reporting.options import Report
+from core.reporting.run_report import write_run_report
 from tests.reporting.chromium import Chromium
+from tests.reporting.made_curation import ledger_of
 
 COLUMN = "Array.from(document.querySelectorAll('{table} tbody tr:not([hidden])'), row => row.cells[{n}].textContent)"
 
@@ -55,7 +59,53 @@ def test_charts_have_a_drawing_for_the_width(browser: Chromium, page_path: Path,
     browser.open(page_path, width)
     shown = "Array.from(document.querySelectorAll('figure svg')).filter(svg => svg.clientHeight > 50)"
     assert set(browser.evaluate(f"{shown}.map(svg => svg.getAttribute('class'))")) == {kind}
-    assert browser.evaluate(f"{shown}.length") == 7
+    assert browser.evaluate(f"{shown}.length") == 11
+
+
+def test_of_charts_to_choose_from_one_is_shown(browser: Chromium, page_path: Path) -> None:
+    browser.open(page_path, 1280)
+    shown = "Array.from(document.querySelectorAll('.choice')[0].querySelectorAll('figcaption'))"
+    shown += ".filter(caption => caption.offsetHeight).map(caption => caption.textContent)"
+    assert browser.evaluate(shown) == ["Documents left after each step"]
+    browser.evaluate("document.querySelectorAll('.choice')[0].querySelectorAll('input')[2].click()")
+    assert browser.evaluate(shown) == ["Tokens left after each step"]
+    assert browser.evaluate("document.querySelectorAll('.choice')[1].querySelectorAll('input')[0].checked")
+
+
+def test_many_charts_are_chosen_from_a_list(browser: Chromium, tmp_path: Path) -> None:
+    run = tmp_path / "many"
+    (run / "curate").mkdir(parents=True)
+    (run / "curate" / "ledger.json").write_text(json.dumps(ledger_of(6, {"length": {"short": 0.7}})))
+    browser.open(write_run_report(run, Report()), 1280)
+    browser.evaluate(
+        "(() => { const list = document.querySelector('.choice select'); list.selectedIndex = 4;"
+        " list.dispatchEvent(new Event('change')); })()"
+    )
+    shown = "Array.from(document.querySelectorAll('.option:not([hidden])'), option => option.dataset.name)"
+    assert browser.evaluate(shown) == ["documents", "documents", "source-01"]
+    assert browser.complaints() == []
+
+
+def test_without_its_script_the_page_shows_every_chart(browser: Chromium, page_path: Path, tmp_path: Path) -> None:
+    dead = tmp_path / "dead.html"
+    dead.write_text(page_path.read_text("utf-8").replace('"use strict";', "throw 0;"), "utf-8")
+    browser.open(dead, 1280)
+    assert browser.evaluate("Array.from(document.querySelectorAll('.option')).every(each => each.offsetHeight > 50)")
+
+
+def test_on_paper_the_chosen_charts_stand_without_their_buttons(browser: Chromium, page_path: Path) -> None:
+    browser.open(page_path, 1280)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert browser.evaluate("getComputedStyle(document.querySelector('.choose')).display") == "none"
+    assert browser.evaluate("document.querySelector('.option:not([hidden]) svg.wide').clientHeight > 50")
+
+
+def test_differing_words_are_marked_in_the_pages_colours(browser: Chromium, page_path: Path) -> None:
+    colours = []
+    for dark in (False, True):
+        browser.open(page_path, 1280, dark)
+        colours.append(browser.evaluate("getComputedStyle(document.querySelector('.words del')).color"))
+    assert colours[0] != colours[1]
 
 
 def test_a_table_sorts_by_number_and_by_text(browser: Chromium, page_path: Path) -> None:
@@ -88,7 +138,7 @@ def test_a_table_filters_by_words(browser: Chromium, page_path: Path) -> None:
         " input.value = 'LENGTH skills'; input.dispatchEvent(new Event('input')); })()"
     )
     assert browser.evaluate(COLUMN.format(table="#steps", n=0)) == ["length"]
-    assert browser.evaluate("document.querySelector('#Curation .filter [role=status]').textContent") == "1 of 12"
+    assert browser.evaluate("document.querySelector('#Curation .filter [role=status]').textContent") == "1 of 16"
 
 
 def test_the_dark_page_is_dark_and_its_charts_with_it(browser: Chromium, page_path: Path) -> None:

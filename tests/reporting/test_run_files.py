@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import pytest
 
 from core.errors import DataError
-from core.reporting.run_files import parse_json, read_lines, read_run
+from core.reporting.run_files import read_run
+from core.reporting.written_files import parse_json, read_lines
 
 
 @pytest.mark.parametrize(
@@ -14,6 +16,9 @@ from core.reporting.run_files import parse_json, read_lines, read_run
     [
         "curate/ledger.json",
         "curate/manifest.json",
+        "curate/statistics.json",
+        "curate/duplicates/minhash_dedup.json",
+        "curate/contamination/decontaminate.json",
         "tokenize/summary.json",
         "train/sft/summary.json",
         "evaluate/scores.json",
@@ -38,6 +43,35 @@ def test_a_wrong_value_is_named_with_what_was_found(run_copy: Path) -> None:
     path.write_text(path.read_text().replace("0.9325", '"high"', 1))
     with pytest.raises(DataError, match=r"scores\.json: scores\.1\.value: .*'high'"):
         read_run(run_copy)
+
+
+def test_a_histogram_whose_bins_do_not_fit_its_edges_is_refused(run_copy: Path) -> None:
+    path = run_copy / "curate" / "statistics.json"
+    path.write_text(path.read_text().replace('"edges": [0, ', '"edges": [', 1))
+    with pytest.raises(DataError, match=r"statistics\.json: lengths: .*skills has 32 bins, its edges make 31"):
+        read_run(run_copy)
+
+
+def test_a_matrix_that_does_not_fit_its_sources_is_refused(run_copy: Path) -> None:
+    path = run_copy / "curate" / "duplicates" / "minhash_dedup.json"
+    path.write_text(path.read_text().replace("[200, 41]", "[200]", 1))
+    with pytest.raises(DataError, match=r"minhash_dedup\.json: .*rows of \[1, 2\] entries does not fit 2 sources"):
+        read_run(run_copy)
+
+
+def test_a_run_of_an_earlier_version_has_no_tokens_cuts_or_statistics(run_copy: Path) -> None:
+    for name in ("statistics.json", "duplicates/minhash_dedup.json", "contamination/decontaminate.json"):
+        (run_copy / "curate" / name).unlink()
+    path = run_copy / "curate" / "ledger.json"
+    ledger = json.loads(path.read_text())
+    for source in ledger["sources"].values():
+        for part in (source["read"], source["kept"], *source["steps"]):
+            for name in ("tokens", "tokens_in", "tokens_kept", "cut"):
+                part.pop(name, None)
+    path.write_text(json.dumps(ledger))
+    run = read_run(run_copy)
+    assert (run.statistics, run.duplicates, run.contamination) == (None, {}, {})
+    assert run.ledger and run.ledger.measures == ["documents", "bytes"]
 
 
 def test_a_broken_log_line_is_named_by_file_and_line(run_copy: Path) -> None:

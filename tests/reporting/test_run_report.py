@@ -51,7 +51,7 @@ def test_each_step_of_each_source_is_the_ledgers(page: ReadPage, finished_run: P
     ]
     rows = page.tables["Each step, source by source"][1:]
     assert [[row[0].text, row[1].text, *(float(row[n].key or "nan") for n in (2, 3, 6, 7))] for row in rows] == expected
-    assert rows[7][8].text == "too_short 1,204, too_long 31"
+    assert rows[10][10].text == "too_short 1,204, too_long 31"
 
 
 def test_every_reason_is_counted_over_all_sources(page: ReadPage) -> None:

@@ -1,4 +1,4 @@
-// What the page can do beyond being read: sort and filter tables, copy code, show where one is.
+// What the page can do beyond being read: sort and filter tables, choose among charts, copy code, show where one is.
 // Without it everything is still there.
 "use strict";
 
@@ -59,6 +59,37 @@ function makeFilter(holder, table) {
   holder.prepend(bar);
 }
 
+function makeChoice(holder, number) {
+  const title = holder.dataset.choice;
+  const options = Array.from(holder.children);
+  const show = (chosen) => options.forEach((option, place) => (option.hidden = place !== chosen));
+  const bar = document.createElement("fieldset");
+  const legend = document.createElement("legend");
+  bar.className = "choose";
+  legend.textContent = title;
+  bar.append(legend);
+  if (options.length > 4) {
+    const list = document.createElement("select");
+    list.setAttribute("aria-label", title);
+    options.forEach((option, place) => list.append(new Option(option.dataset.name, place)));
+    list.addEventListener("change", () => show(Number(list.value)));
+    bar.append(list);
+  } else {
+    options.forEach((option, place) => {
+      const label = document.createElement("label");
+      const button = document.createElement("input");
+      button.type = "radio";
+      button.name = `choice-${number}`;
+      button.checked = place === 0;
+      button.addEventListener("change", () => show(place));
+      label.append(button, option.dataset.name);
+      bar.append(label);
+    });
+  }
+  holder.prepend(bar);
+  show(0);
+}
+
 function makeCopyable(holder) {
   const button = document.createElement("button");
   button.type = "button";
@@ -98,6 +129,7 @@ function openTarget() {
 
 document.querySelectorAll("table").forEach(makeSortable);
 document.querySelectorAll("[data-filter]").forEach((holder) => makeFilter(holder, holder.querySelector("table")));
+document.querySelectorAll("[data-choice]").forEach(makeChoice);
 if (navigator.clipboard) document.querySelectorAll(".listing").forEach(makeCopyable);
 followSections();
 addEventListener("hashchange", openTarget);
