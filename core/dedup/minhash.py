@@ -1,42 +1,47 @@
 """Near-duplicates: MinHash signatures, candidates by locality-sensitive hashing, verified by their exact similarity.
 
 Broder, "On the resemblance and containment of documents" (1997); banding as in Leskovec, Rajaraman and Ullman, "Mining
-of Massive Datasets", section 3.4. The steps are functions of their own, so that keys can be computed where the
-documents are and joined elsewhere; `find_near_duplicates` takes them all at once.
+of Massive Datasets", section 3.4. The steps are functions of their own, here, in `candidates` and `clusters`, so that
+keys can be computed where the documents are and joined elsewhere; `find_near_duplicates` takes them all at once.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from core.dedup.exact import first_occurrences
-from core.dedup.ngrams import Shingles, Unit, buffers, character_tables, shingles, text_buffers
+from core.dedup.candidates import candidate_pairs
+from core.dedup.clusters import Exact, Keep, Linkage, keep_order, removals
+from core.dedup.minhash_presets import PRESETS, Preset
+from core.dedup.ngrams import Unit, buffers, character_tables, text_buffers
+from core.dedup.verification import exact_jaccards, similar_pairs
 from core.options import Options
 
-CROWD = 32  # rows of a bucket of which not all are compared with each other, and
-NEIGHBOURS = 8  # how many of them each is compared with then
-MERGE = 1 << 22  # pairs of several bands that are held before those found twice are left out
-CHUNK = 1 << 26  # bytes of text whose n-grams are held at a time to verify pairs
 LANES = 32  # permutations that the compiled loop takes at a time
 
 DUPLICATES = pa.schema(
     [
         ("row", pa.int64()),  # the removed document
-        ("kept_row", pa.int64()),  # the one of its cluster that stays
-        ("cluster", pa.int64()),  # the cluster's smallest row
-        ("jaccard", pa.float64()),  # see near_duplicates; null where nothing was verified
+        ("kept_row", pa.int64()),  # the one that stays in its place
+        ("cluster", pa.int64()),  # the smallest row of those that go or stay with that one
+        ("jaccard", pa.float64()),  # exact similarity to kept_row; null where it was not computed
     ]
 )
 
 
 class MinhashDedup(Options):
     """Drops documents that share most of their n-grams with one that is kept."""
+
+    preset: Preset | None = Field(
+        None,
+        description="The settings of another system, for all keys that are not given; core/dedup/minhash_presets.py "
+        "has them with their sources.",
+    )
 
     threshold: float = Field(
         0.8, gt=0, le=1, description="Jaccard similarity of two sets of n-grams from which on they are duplicates."
@@ -60,13 +65,29 @@ class MinhashDedup(Options):
         True,
         description="Compute the exact similarity of every candidate. Without it documents are dropped on suspicion.",
     )
-    keep: Literal["first", "longest"] = Field(
+    keep: Keep = Field(
         "first",
-        description="Which document of a cluster stays: the first in input order, or the one with the most bytes.",
+        description="Which document of a cluster stays: the first in input order, the one with the most bytes, or one "
+        "of the source that priority names earliest; of equals the first.",
+    )
+    priority: list[str] = Field(
+        [], description="For keep: priority, names of sources; those that are not named come last, as equals."
+    )
+    linkage: Linkage = Field(
+        "component",
+        description="component: of all documents that similar pairs connect, one stays. representative: a document "
+        "goes only if it is similar to one that stays itself (The Stack's check within clusters); needs verify.",
     )
     across_sources: bool = Field(
         True, description="Compare documents of different sources; otherwise each source by itself."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_from_preset(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(name := given.get("preset"), str) and name in PRESETS:
+            return {**PRESETS[name], **given}
+        return given
 
     @model_validator(mode="after")
     def _bands_fit_the_signature(self) -> MinhashDedup:
@@ -78,6 +99,16 @@ class MinhashDedup(Options):
                 f"bands x rows_per_band is {self.bands} x {self.rows_per_band} = {self.bands * self.rows_per_band}, "
                 f"more than permutations, {self.permutations}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _keep_and_linkage_have_what_they_need(self) -> MinhashDedup:
+        if (self.keep == "priority") != bool(self.priority):
+            raise ValueError("keep: priority and priority: [source, ...] go together: give both or neither")
+        if len(set(self.priority)) != len(self.priority):
+            raise ValueError(f"priority names a source more than once: {', '.join(self.priority)}")
+        if self.linkage == "representative" and not self.verify:
+            raise ValueError("linkage: representative goes by exact similarities: it needs verify: true")
         return self
 
     @property
@@ -143,117 +174,38 @@ def _permutations(count: int, seed: int) -> tuple[NDArray[np.uint32], NDArray[np
     return (state >> np.uint64(32)).astype(np.uint32) | np.uint32(1), state.astype(np.uint32)
 
 
-def candidate_pairs(keys: NDArray[np.uint64], sources: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
-    """Pairs of rows to compare, int64[pairs, 2], the smaller row first, in ascending order, each once.
-
-    keys: uint64[rows, bands] of all documents; sources: a number per row, where only rows of the same are compared.
-
-    Time and memory are linear in the rows. Rows that agree in every band, nearly always the same text, are paired with
-    the first of them, which alone stands for them elsewhere. A bucket of `CROWD` rows or more is put in the order of
-    the following bands' keys, and each row is paired with the next `NEIGHBOURS` ones only: a true duplicate agrees in
-    many bands, so it stands nearby in one of these orders, or in a bucket that is small.
-    """
-    if sources is not None:
-        groups = [np.flatnonzero(sources == source) for source in np.unique(sources)]
-        pairs = np.concatenate([np.empty((0, 2), np.int64), *(rows[candidate_pairs(keys[rows])] for rows in groups)])
-        return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
-    rows = np.arange(len(keys))
-    first = first_occurrences(keys)
-    filled = keys[:, 0] != 0
-    copies = np.flatnonzero((first != rows) & filled)
-    pairs = (first[copies] << 32) | copies
-    distinct = np.flatnonzero((first == rows) & filled)
-    unmerged: list[NDArray[np.int64]] = []
-    for band in range(keys.shape[1]):
-        unmerged += _pairs_of_band(keys, band, distinct)
-        if sum(map(len, unmerged)) > max(len(pairs), MERGE):
-            pairs, unmerged = _merged(pairs, *unmerged), []
-    pairs = _merged(pairs, *unmerged)
-    return np.stack([pairs >> 32, pairs & 0xFFFFFFFF], axis=1)
-
-
-def _merged(*pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """All of them in ascending order, each once. Sorting is much faster than numpy's `unique`."""
-    together: NDArray[np.int64] = np.concatenate(pairs)
-    together.sort()
-    new: NDArray[np.bool_] = np.diff(together, prepend=-1) != 0
-    return together[new]
-
-
-def _pairs_of_band(keys: NDArray[np.uint64], band: int, rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    from core.dedup import key_kernels as kernels
-
-    own = keys[rows, band]
-    repeated = kernels.maybe_repeated(own)
-    own, rows = own[repeated], rows[repeated]
-    order = np.argsort(own, kind="stable")
-    own, rows = own[order], rows[order]
-    sizes = np.diff(np.flatnonzero(np.diff(own, prepend=~own[:1])), append=len(own))
-    crowded = np.repeat(sizes >= CROWD, sizes)
-    pairs = [kernels.neighbour_pairs(own[~crowded], rows[~crowded], CROWD)]
-    if crowded.any():
-        own, rows = own[crowded], rows[crowded]
-        following = [keys[rows, (band + step) % keys.shape[1]] for step in (3, 2, 1)]
-        pairs.append(kernels.neighbour_pairs(own, rows[np.lexsort((*following, own))], NEIGHBOURS))
-    return pairs
-
-
-def jaccard(pairs: NDArray[np.int64], shingles: Shingles) -> NDArray[np.float64]:
-    """Exact Jaccard similarity of each pair of rows of `shingles`, float64[pairs]; 0 where both have no n-gram."""
-    from core.dedup import key_kernels as kernels
-
-    return kernels.jaccard(np.ascontiguousarray(pairs), shingles.offsets, shingles.hashes)
-
-
 def near_duplicates(
     pairs: NDArray[np.int64],
     jaccards: NDArray[np.float64] | None,
     lengths: NDArray[np.int64],
     options: MinhashDedup,
+    sources: pa.Array | None = None,
+    exact: Exact | None = None,
 ) -> pa.Table:
-    """The documents to remove, as DUPLICATES in ascending order: all of each cluster but the one that is kept.
+    """The documents to remove, as DUPLICATES in ascending order, from compared pairs; see `clusters.removals`.
 
-    Clusters are the connected components of the pairs whose similarity reaches the threshold, or of all pairs where
-    `jaccards` is None. So a removed document may be less similar than that to the kept one, by way of others.
-
-    lengths: int64[rows] of all documents, by which "longest" goes; of equals the first stays.
-    The column jaccard is the similarity to the kept document if that pair was compared, else the greatest of the
-    document's pairs that reach the threshold; null where `jaccards` is None.
+    pairs: int64[pairs, 2]; jaccards: their similarity, of which those below the threshold do not count; None: all do.
+    lengths: int64[rows] of all documents, by which "longest" goes; sources: their names, for "priority".
+    exact: compares what was not compared yet; without it, a jaccard that is not known is null.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     if jaccards is not None:
         similar = jaccards >= options.threshold
         pairs, jaccards = pairs[similar], jaccards[similar]
-    rows = len(lengths)
-    left, right = pairs.T
-    graph = coo_array((np.ones(len(pairs), np.int8), (left, right)), shape=(rows, rows))
-    clusters, cluster = connected_components(graph, directed=False)
-    smallest = _first_of_each(cluster, np.arange(rows), clusters)
-    kept = smallest
-    if options.keep == "longest":
-        kept = _first_of_each(cluster, np.argsort(-lengths, kind="stable"), clusters)
+    names = None if sources is None else np.asarray(sources.to_pylist(), object)
 
-    removed = np.flatnonzero(kept[cluster] != np.arange(rows))
-    kept_row = kept[cluster[removed]]
-    similarity = pa.nulls(len(removed), pa.float64())
-    if jaccards is not None:
-        best = np.zeros(rows)
-        np.maximum.at(best, left, jaccards)
-        np.maximum.at(best, right, jaccards)
-        for one, other in ((left, right), (right, left)):
-            with_kept = kept[cluster[one]] == other
-            best[one[with_kept]] = jaccards[with_kept]
-        similarity = pa.array(best[removed])
-    return pa.table([removed, kept_row, smallest[cluster[removed]], similarity], schema=DUPLICATES)
+    def order(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        priorities = np.zeros_like(rows) if names is None else priority_ranks(names[rows], options)
+        return keep_order(rows, options.keep, lengths[rows], priorities)
+
+    found = removals(pairs, jaccards, order, options.linkage, options.threshold, exact)
+    similarity = pa.array(found.jaccards, pa.float64(), mask=np.isnan(found.jaccards))
+    return pa.table([found.rows, found.kept, found.clusters, similarity], schema=DUPLICATES)
 
 
-def _first_of_each(cluster: NDArray[np.int32], order: NDArray[np.int64], clusters: int) -> NDArray[np.int64]:
-    """The row of each cluster that comes first in an order of all rows, int64[clusters]."""
-    rank = np.full(clusters, len(order), np.int64)
-    np.minimum.at(rank, cluster[order], np.arange(len(order)))
-    return order[rank]
+def priority_ranks(sources: Any, options: MinhashDedup) -> NDArray[np.int64]:
+    """The place of each source's name in `options.priority`; after the last where it is not there."""
+    places = {name: place for place, name in enumerate(options.priority)}
+    return np.array([places.get(name, len(places)) for name in sources], np.int64)
 
 
 def find_near_duplicates(
@@ -261,28 +213,21 @@ def find_near_duplicates(
 ) -> pa.Table:
     """All steps in this process: the rows to remove, as by `near_duplicates`.
 
-    sources: the name of each document's source; needed where `across_sources` is false.
+    sources: the name of each document's source; needed where `across_sources` is false or `keep` is priority.
     """
+    if sources is None and (options.keep == "priority" or not options.across_sources):
+        raise ValueError("across_sources is false or keep is priority, so the source of each document is needed")
     numbers = None
-    if not options.across_sources:
-        if sources is None:
-            raise ValueError("across_sources is false, so the source of each document is needed")
+    if sources is not None and not options.across_sources:
         numbers = sources.dictionary_encode().indices.to_numpy().astype(np.int64)
     pairs = candidate_pairs(band_keys(content, options, seed), numbers)
-    jaccards = exact_jaccards(content, pairs, options) if options.verify else None
-    return near_duplicates(pairs, jaccards, np.diff(buffers(content)[1]), options)
+    lengths = np.diff(buffers(content)[1])
+    if not options.verify:
+        return near_duplicates(pairs, None, lengths, options, sources)
 
+    def exact(wanted: NDArray[np.int64]) -> NDArray[np.float64]:
+        return exact_jaccards(content, wanted, options.ngram, options.unit)
 
-def exact_jaccards(
-    content: pa.LargeStringArray, pairs: NDArray[np.int64], options: MinhashDedup
-) -> NDArray[np.float64]:
-    """Exact similarity of each pair of documents, float64[pairs], holding the n-grams of `CHUNK` bytes at a time."""
-    from core.dedup import key_kernels as kernels
-
-    chunks = kernels.chunk_numbers(pairs, np.diff(buffers(content)[1]), CHUNK)
-    similarities = [np.empty(0)]
-    for part in np.split(pairs, np.flatnonzero(np.diff(chunks)) + 1):
-        rows, local = np.unique(part, return_inverse=True)
-        sets = shingles(content.take(pa.array(rows)), options.ngram, options.unit)
-        similarities.append(jaccard(local.reshape(-1, 2), sets))
-    return np.concatenate(similarities)
+    every = options.linkage == "representative"
+    pairs, jaccards = similar_pairs(content, pairs, options.ngram, options.unit, options.threshold, every)
+    return near_duplicates(pairs, jaccards, lengths, options, sources, exact)

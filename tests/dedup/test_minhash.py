@@ -12,17 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from core.dedup.minhash import (
-    NEIGHBOURS,
-    MinhashDedup,
-    band_keys,
-    candidate_pairs,
-    exact_jaccards,
-    find_near_duplicates,
-    jaccard,
-    near_duplicates,
-)
+from core.dedup.candidates import NEIGHBOURS, candidate_pairs
+from core.dedup.minhash import MinhashDedup, band_keys, find_near_duplicates, near_duplicates
 from core.dedup.ngrams import Unit, shingles
+from core.dedup.verification import exact_jaccards, jaccard
 
 SEED = 42
 unhurried = settings(deadline=None)  # the first example waits for the compiler
@@ -76,6 +69,33 @@ class TestOptions:
             MinhashDedup(bands=16)
         with pytest.raises(ValidationError, match="rows_per_band is given without bands"):
             MinhashDedup(rows_per_band=8)
+
+    def test_a_priority_and_keep_priority_go_together(self) -> None:
+        with pytest.raises(ValidationError, match="keep: priority and priority"):
+            MinhashDedup(keep="priority")
+        with pytest.raises(ValidationError, match="keep: priority and priority"):
+            MinhashDedup(priority=["a"])
+        with pytest.raises(ValidationError, match="more than once: a, a"):
+            MinhashDedup(keep="priority", priority=["a", "a"])
+
+    def test_representatives_need_verification(self) -> None:
+        with pytest.raises(ValidationError, match="needs verify: true"):
+            MinhashDedup(linkage="representative", verify=False)
+
+    def test_a_preset_fills_in_what_is_not_given(self) -> None:
+        fineweb = MinhashDedup(preset="fineweb")
+        assert (fineweb.ngram, fineweb.banding, fineweb.verify) == (5, (14, 8), False)
+        slimpajama = MinhashDedup(preset="slimpajama")
+        assert (slimpajama.ngram, slimpajama.unit, slimpajama.banding) == (13, "character", (9, 13))
+        assert (slimpajama.threshold, slimpajama.verify, slimpajama.across_sources) == (0.8, False, True)
+        the_stack = MinhashDedup(preset="the_stack", threshold=0.7)
+        assert (the_stack.threshold, the_stack.permutations, the_stack.ngram) == (0.7, 256, 1)
+        assert (the_stack.verify, the_stack.linkage) == (True, "representative")
+        assert MinhashDedup(**the_stack.model_dump()) == the_stack
+        own = MinhashDedup(preset="fineweb", bands=None, rows_per_band=None)
+        assert own.banding == MinhashDedup(threshold=0.75, permutations=112, verify=False).banding != (14, 8)
+        with pytest.raises(ValidationError, match="preset"):
+            MinhashDedup(preset="redpajama")  # type: ignore[arg-type]
 
     def test_more_bands_than_the_signature_holds_are_refused_with_the_numbers(self) -> None:
         with pytest.raises(ValidationError, match="16 x 9 = 144, more than permutations, 128"):
@@ -196,9 +216,9 @@ class TestJaccard:
     def test_in_chunks_it_is_the_same(self, monkeypatch: pytest.MonkeyPatch) -> None:
         texts = column(*(f"a b c {number % 5} d e {number % 3}" for number in range(30)))
         pairs = np.array(list(combinations(range(30), 2)))
-        whole = exact_jaccards(texts, pairs, MinhashDedup(ngram=2))
-        monkeypatch.setattr("core.dedup.minhash.CHUNK", 50)
-        assert exact_jaccards(texts, pairs, MinhashDedup(ngram=2)).tolist() == whole.tolist()
+        whole = exact_jaccards(texts, pairs, 2, "word")
+        monkeypatch.setattr("core.dedup.verification.CHUNK", 50)
+        assert exact_jaccards(texts, pairs, 2, "word").tolist() == whole.tolist()
 
 
 class TestClusters:
@@ -206,20 +226,24 @@ class TestClusters:
     JACCARDS = np.array([0.8, 0.79, 0.9, 1.0])
 
     def test_all_but_the_first_of_a_cluster_go(self) -> None:
-        """3 was compared with 0, which stays; of 2 and 5 the greatest similarity is told."""
-        removed = near_duplicates(self.PAIRS, self.JACCARDS, np.ones(6, np.int64), MinhashDedup())
+        """3 was compared with 0, which stays; 2 and 5 are compared with it now."""
+        removed = near_duplicates(self.PAIRS, self.JACCARDS, np.ones(6, np.int64), MinhashDedup(), exact=self.exact)
         assert removed.to_pylist() == [
-            {"row": 2, "kept_row": 0, "cluster": 0, "jaccard": 1.0},
+            {"row": 2, "kept_row": 0, "cluster": 0, "jaccard": 0.02},
             {"row": 3, "kept_row": 0, "cluster": 0, "jaccard": 0.8},
-            {"row": 5, "kept_row": 0, "cluster": 0, "jaccard": 1.0},
+            {"row": 5, "kept_row": 0, "cluster": 0, "jaccard": 0.05},
         ]
+
+    @staticmethod
+    def exact(pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+        return (pairs[:, 0] * 10 + pairs[:, 1]) / 100
 
     def test_the_longest_stays_and_of_equals_the_first(self) -> None:
         lengths = np.array([1, 9, 3, 3, 3, 2])
-        removed = near_duplicates(self.PAIRS, self.JACCARDS, lengths, MinhashDedup(keep="longest"))
+        removed = near_duplicates(self.PAIRS, self.JACCARDS, lengths, MinhashDedup(keep="longest"), exact=self.exact)
         assert removed.to_pylist() == [
-            {"row": 0, "kept_row": 2, "cluster": 0, "jaccard": 0.8},
-            {"row": 3, "kept_row": 2, "cluster": 0, "jaccard": 0.9},
+            {"row": 0, "kept_row": 2, "cluster": 0, "jaccard": 0.02},
+            {"row": 3, "kept_row": 2, "cluster": 0, "jaccard": 0.23},
             {"row": 5, "kept_row": 2, "cluster": 0, "jaccard": 1.0},
         ]
 
@@ -227,6 +251,13 @@ class TestClusters:
         removed = near_duplicates(self.PAIRS, None, np.ones(6, np.int64), MinhashDedup(verify=False))
         assert removed["row"].to_pylist() == [2, 3, 4, 5]
         assert removed["jaccard"].null_count == 4
+
+    def test_one_of_the_source_that_is_named_earliest_stays(self) -> None:
+        options = MinhashDedup(keep="priority", priority=["good", "fair"])
+        for sources, kept in (("xxxxgx", 0), ("xxfgxg", 3), ("xxfxxf", 2), ("xxxxxx", 0)):
+            names = pa.array([{"x": "other", "g": "good", "f": "fair"}[name] for name in sources])
+            removed = near_duplicates(self.PAIRS, self.JACCARDS, np.ones(6, np.int64), options, names)
+            assert set(removed["kept_row"].to_pylist()) == {kept}
 
     @unhurried
     @given(st.sets(st.tuples(st.integers(0, 15), st.integers(0, 15)).filter(lambda pair: pair[0] < pair[1])))
@@ -261,14 +292,29 @@ class TestNearDuplicates:
         assert len(truth & found) / len(truth) >= 0.99
         assert len(truth & found) / len(found) >= 0.99
 
-    def test_twenty_thousand_identical_documents_are_one_cluster_of_as_many_pairs(self) -> None:
-        texts = column(*["the same text of a few words, and some more of them " * 8] * 20_000, "quite another text")
+    def test_a_hundred_thousand_identical_documents_are_one_cluster_of_as_many_pairs(self) -> None:
+        texts = column(*["the same text of a few words, and some more of them " * 2] * 100_000, "quite another text")
         options = MinhashDedup()
-        assert len(candidate_pairs(band_keys(texts, options, SEED))) == 19_999
+        assert len(candidate_pairs(band_keys(texts, options, SEED))) == 99_999
         removed = find_near_duplicates(texts, options, SEED)
-        assert removed["row"].to_pylist() == list(range(1, 20_000))
+        assert removed["row"].to_pylist() == list(range(1, 100_000))
         assert set(removed["kept_row"].to_pylist()) == {0}
         assert set(removed["jaccard"].to_pylist()) == {1.0}
+
+    def test_a_hundred_thousand_nearly_identical_documents_are_one_cluster(self) -> None:
+        """Each differs from all others in one word of sixty: .85 with the first, .71 with most of the others."""
+        words = [f"w{number}" for number in range(60)]
+        texts = [" ".join(words)]
+        for number in range(100_000):
+            place = 4 + number % 52
+            texts.append(" ".join([*words[:place], f"n{number}", *words[place + 1 :]]))
+        content = column(*texts)
+        options = MinhashDedup(ngram=5, threshold=0.8)
+        pairs = candidate_pairs(band_keys(content, options, SEED))
+        assert len(pairs) < len(texts) * options.banding[0] * NEIGHBOURS
+        removed = find_near_duplicates(content, options, SEED)
+        assert removed.num_rows > 99_900
+        assert min(removed["jaccard"].to_pylist()) > 0.6
 
     @pytest.mark.parametrize("verify", [True, False])
     def test_documents_without_a_word_are_duplicates_of_nothing(self, verify: bool) -> None:
