@@ -131,6 +131,74 @@ _stage_command(
 )
 
 
+@app.command(
+    help="Take near-duplicates out of any Parquet or JSON Lines files, without a recipe.\n\n"
+    "OUT/kept/part-*.parquet has the kept rows with all their columns and types, in input order, a file for each part "
+    "of the input (about 128 MB). JSON Lines become columns of one schema for all files; a column whose values fit no "
+    "common type is kept as JSON text.\n\n"
+    "OUT/removed/part-*.parquet has the removed rows with cluster_id (the id of the first document of the cluster), "
+    "kept_id (of the one that stayed in its place) and jaccard (their exact similarity; null with --no-verify).\n\n"
+    "OUT/dedup.json has what --json prints.",
+    epilog="Example: raycipe dedup crawl/*.parquet more.jsonl.zst --out clean --threshold 0.8 --json        "
+    "Example: raycipe dedup code.parquet --out clean --preset the_stack --text-field content --id-field hexsha",
+)
+def dedup(
+    files: Annotated[
+        list[str], typer.Argument(help="Parquet or JSON Lines (.gz, .zst too): paths, patterns in quotes, fsspec URLs.")
+    ],
+    out: Annotated[Path, typer.Option(help="New or empty directory; the same command again goes on in it.")],
+    threshold: Annotated[
+        float | None, typer.Option(help="Jaccard similarity of n-grams from which on they are duplicates; default 0.8.")
+    ] = None,
+    ngram: Annotated[int | None, typer.Option(help="Tokens in an n-gram; default 5.")] = None,
+    unit: Annotated[str | None, typer.Option(help="What a token is: word (default) or character.")] = None,
+    permutations: Annotated[int | None, typer.Option(help="Length of a MinHash signature; default 128.")] = None,
+    bands: Annotated[int | None, typer.Option(help="Bands of it, with --rows-per-band; else the optimum.")] = None,
+    rows_per_band: Annotated[int | None, typer.Option(help="Hash values in a band.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="slimpajama, the_stack or fineweb: their settings for all that is not given.")
+    ] = None,
+    keep: Annotated[str | None, typer.Option(help="What stays of a cluster: first (default) or longest.")] = None,
+    linkage: Annotated[
+        str | None,
+        typer.Option(
+            help="component: one of all that are connected stays; representative: all that are not "
+            "similar to one that stays. Default: component."
+        ),
+    ] = None,
+    verify: Annotated[
+        bool | None, typer.Option("--verify/--no-verify", help="Compare every candidate exactly (default).")
+    ] = None,
+    text_field: Annotated[
+        str, typer.Option(help="Column of the text. A null, and a text without a word, is kept.")
+    ] = "text",
+    id_field: Annotated[
+        str | None, typer.Option(help="Column of the ids; default: file name and row number, from 0: a.parquet:17.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the permutations.")] = 42,
+    on_error: Annotated[
+        str, typer.Option(help="What cannot be read: stop, or skip it and list it in skipped.jsonl.")
+    ] = "stop",
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    from ray_jobs import dedup as job
+
+    minhash = {
+        "threshold": threshold,
+        "ngram": ngram,
+        "unit": unit,
+        "permutations": permutations,
+        "bands": bands,
+        "rows_per_band": rows_per_band,
+        "preset": preset,
+        "keep": keep,
+        "linkage": linkage,
+        "verify": verify,
+    }
+    job.dedup(files, out, minhash, text_field, id_field, seed, on_error, address, as_json)
+
+
 @app.command(epilog="Example: raycipe runs --runs-dir /data/runs --json")
 def runs(runs_dir: RunsDir = Path("runs"), as_json: Json = False) -> None:
     """List runs with their state, scores and size."""

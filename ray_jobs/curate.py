@@ -1,8 +1,8 @@
-"""`raycipe curate`: sources become documents; every document that leaves is kept aside with step and reason.
+"""`raycipe curate`: sources become documents; everything that leaves is kept aside with step and reason.
 
 Steps that judge a document alone run together, in one task per shard. A step that looks at all documents
-(deduplication, the mixture) ends a pass: each shard leaves its keys, the driver decides which rows go, and the
-next pass drops them as it reads. Keys travel, text never does.
+(deduplication, the mixture) ends a pass: each shard leaves its keys, the step decides from these, and the next pass
+carries it out as it reads. Keys travel, text never does.
 """
 
 from __future__ import annotations
@@ -14,72 +14,67 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pyarrow as pa
 
 from core.artifacts.atomic import write_json
-from core.artifacts.fingerprint import code_version
+from core.artifacts.fingerprint import code_version, files_identity, fingerprint
 from core.artifacts.stage import Stage
-from core.dedup.decontaminate import Decontaminate, EvaluationIndex
 from core.documents.ledger import READ, Ledger
-from core.documents.reading import Shard, input_fingerprint, read_shard, shards
-from core.documents.table import content
+from core.documents.reading import Shard, input_fingerprint, shards
 from core.errors import DataError
 from core.recipe.schema import Data, Step
-from ray_jobs.curate_barriers import decide
-from ray_jobs.curate_shard import Pass, Work, run_pass
+from ray_jobs.barriers.kinds import barrier_of, mixture_of
+from ray_jobs.barriers.mixture import MIXTURE
+from ray_jobs.curate_pass import Barrier, Corpus, Work
+from ray_jobs.curate_prepare import located, named_files, other_shards, prepare, report_contamination
+from ray_jobs.curate_shard import run_pass
 from ray_jobs.job import Job
 from ray_jobs.parallel import each
 
-BARRIERS = ("exact_dedup", "minhash_dedup")
-MIXTURE = "mixture"
-MODULES = ("ray_jobs/curate.py", "ray_jobs/curate_shard.py", "ray_jobs/curate_barriers.py")
+CODE = (
+    *("core/documents", "core/filters", "core/dedup", "ray_jobs/barriers", "ray_jobs/near_duplicates.py"),
+    *(
+        f"ray_jobs/{name}.py"
+        for name in ("first_occurrences", "curate", "curate_pass", "curate_prepare", "curate_shard")
+    ),
+)
 
 
 def curate(job: Job) -> dict[str, Any]:
     """Carries out the recipe's steps on its sources. Returns the ledger. Raises DataError where they hold nothing."""
     data, seed, directory = job.recipe.data, job.recipe.seed, job.resolved.directory
     pieces = [shard for name, source in data.sources.items() for shard in shards(name, source, directory)]
-    labels = step_labels(data)
-    against = {
-        label: [
-            shard
-            for name, source in step.options.against.items()
-            for shard in shards(name, source, directory, split="heldout")
-        ]
-        for label, step in zip(labels, data.steps, strict=True)
-        if isinstance(step.options, Decontaminate)
-    }
-    # The order of mappings decides which of two duplicates stays; a fingerprint does not see it.
-    orders = {"sources": data.sources} | {
-        label: step.options.against for label, step in zip(labels, data.steps, strict=True) if label in against
-    }
+    steps = {label: located(step, directory) for label, step in zip(step_labels(data), data.steps, strict=True)}
+    # What a step reads for itself: evaluation items, examples.
+    others = {label: other_shards(step, directory) for label, step in steps.items()}
     stage = Stage.open(
         job.run_dir,
         "curate",
-        recipe=data.model_dump(mode="json") | {"order": {name: list(found) for name, found in orders.items()}},
+        # The order of mappings decides which of two duplicates stays; a fingerprint does not see it.
+        recipe=data.model_dump(mode="json")
+        | {"order": [list(data.sources), *([shard.source for shard in found] for found in others.values())]},
         seed=seed,
-        code=code_version("core/documents", "core/filters", "core/dedup", *MODULES),
+        code=code_version(*CODE),
         inputs={
             f"{use} {shard.source}:{shard.number}": input_fingerprint(shard)
-            for use, found in {"source": pieces, **against}.items()
+            for use, found in {"source": pieces, **others}.items()
             for shard in found
+        }
+        | {
+            f"{label} {path.name}": fingerprint(files_identity(path))
+            for label, step in steps.items()
+            for path in named_files(step)
         },
     )
     if stage.manifest is None:
-        indexes = {
-            label: _evaluation_index(job, step.options, against[label])
-            for label, step in zip(labels, data.steps, strict=True)
-            if label in against
-        }
-        ledger = _curate(job, stage.directory, pieces, labels, indexes)
-        write_json(stage.directory / "ledger.json", ledger)
-        counts = {
-            f"documents_{what}": sum(source[what]["documents"] for source in ledger["sources"].values())
+        ledger = _curate(job, stage.directory, pieces, steps, others)
+        totals = {
+            f"{measure}_{what}": sum(source[what][measure] for source in ledger["sources"].values())
+            for measure in ("documents", "bytes", "tokens")
             for what in ("read", "kept")
         }
-        if not counts["documents_read"]:
+        if not totals["documents_read"]:
             raise DataError(f"the sources hold no documents: {', '.join(data.sources)}")
-        stage.finish(counts, exclude=(".work",))
+        stage.finish(totals, exclude=(".work",))
         shutil.rmtree(stage.directory / ".work")
         for line in _told(ledger):
             job.reporter.say(line)
@@ -89,18 +84,74 @@ def curate(job: Job) -> dict[str, Any]:
     return result
 
 
-def _told(ledger: dict[str, Any]) -> Iterator[str]:
-    """What became of each source, in lines."""
-    for name, source in ledger["sources"].items():
-        kept, read = source["kept"]["documents"], source["read"]["documents"]
-        drops = []
-        for step in source["steps"]:
-            why = ", ".join(f"{reason} {count:,}" for reason, count in step["dropped"].items())
-            if why:
-                drops.append(f"{step['step']} ({why})")
-        yield f"curate {name}: {kept:,} of {read:,} documents kept" + (
-            f"; dropped by {', '.join(drops)}" if drops else ""
-        )
+def _curate(
+    job: Job, directory: Path, pieces: list[Shard], steps: dict[str, Step], others: dict[str, list[Shard]]
+) -> dict[str, Any]:
+    data = job.recipe.data
+    prepared = {
+        label: prepare(step, label, others[label], job.recipe.seed, directory, job.reporter)
+        for label, step in steps.items()
+    }
+    final = _final_files(directory, pieces)
+    whole = Ledger()
+    before: tuple[Corpus, Barrier] | None = None
+    for number, (row_wise, barrier) in enumerate(passes(data, steps, prepared, job.recipe.seed)):
+        corpus = Corpus(directory, number, list(data.sources), [shard.source for shard in pieces])
+        work = Work(corpus, row_wise, barrier, prepared, job.recipe.seed, before)
+        _run(job, work, pieces, final if barrier is None else None)
+        for shard in range(len(pieces)):
+            whole.add(Ledger.from_json(orjson.loads(corpus.part("ledger", shard, "json").read_bytes())))
+        if before is not None:
+            for shard in range(len(pieces)):
+                before[0].kept(shard).unlink(missing_ok=True)  # read for the last time
+        if barrier is not None:
+            _decide(job, barrier, corpus)
+            before = corpus, barrier
+    for label, step in steps.items():
+        if step.kind == "decontaminate":
+            report_contamination(directory, label, prepared[label])
+    write_json(directory / "statistics.json", whole.statistics(data.sources))
+    ledger = whole.summary(data.sources, [READ, *steps, *([MIXTURE] if data.mixture is not None else [])])
+    write_json(directory / "ledger.json", ledger)
+    return ledger
+
+
+def _run(job: Job, work: Work, pieces: list[Shard], final: list[Path] | None) -> None:
+    def run(number: int) -> None:
+        run_pass(work, number, pieces[number], None if final is None else final[number])
+
+    names = [label for label, _ in work.steps] + ([work.barrier.label] if work.barrier else [])
+    title = " + ".join([READ, *names] if work.before is None else names) or "write"
+    with job.reporter.bar(f"curate: {title}", len(pieces)) as bar:
+        for _ in each(job.session, run, list(range(len(pieces)))):
+            bar.advance()
+
+
+def _decide(job: Job, barrier: Barrier, corpus: Corpus) -> None:
+    """Lets a barrier decide, unless it has done so before a kill."""
+    done = corpus.path("decided.json")
+    if not done.exists():
+        write_json(done, barrier.decide(job.session, corpus, job.reporter))
+    for note in orjson.loads(done.read_bytes()):
+        job.reporter.say(note)
+
+
+def passes(
+    data: Data, steps: dict[str, Step], prepared: dict[str, Any], seed: int
+) -> Iterator[tuple[list[tuple[str, Step]], Barrier | None]]:
+    """The steps, cut after each that looks at all documents; the last pass ends with none."""
+    pending: list[tuple[str, Step]] = []
+    for label, step in steps.items():
+        barrier = barrier_of(label, step, list(data.sources), seed, prepared[label])
+        if barrier is None:
+            pending.append((label, step))
+        else:
+            yield pending, barrier
+            pending = []
+    if data.mixture is not None:
+        yield pending, mixture_of(data, seed)
+        pending = []
+    yield pending, None
 
 
 def step_labels(data: Data) -> list[str]:
@@ -113,63 +164,19 @@ def step_labels(data: Data) -> list[str]:
     return labels
 
 
-def passes(data: Data, labels: list[str]) -> Iterator[Pass]:
-    """The steps, cut after each that looks at all documents; the last pass ends with none."""
-    number, pending = 0, list[tuple[str, Step]]()
-    for label, step in zip(labels, data.steps, strict=True):
-        if step.kind in BARRIERS:
-            yield Pass(number, pending, (label, step))
-            number, pending = number + 1, []
-        else:
-            pending.append((label, step))
-    if data.mixture is not None:
-        yield Pass(number, pending, (MIXTURE, None))
-        number, pending = number + 1, []
-    yield Pass(number, pending, None)
-
-
-def _evaluation_index(job: Job, options: Decontaminate, found: list[Shard]) -> EvaluationIndex:
-    """All evaluation items, which every task is sent."""
-    ids: list[str] = []
-    items = []
-    for shard in found:
-        for documents, _ in read_shard(shard, job.recipe.seed):
-            ids += documents["id"].to_pylist()
-            items.append(content(documents))
-    index = EvaluationIndex.build(ids, pa.concat_arrays(items or [pa.array([], pa.large_string())]), options)
-    if index.too_short:
-        least = f"fewer than {options.minimum} words"
-        job.reporter.say(
-            f"decontaminate: {index.too_short:,} of {len(ids):,} items have {least} and are not searched for"
+def _told(ledger: dict[str, Any]) -> Iterator[str]:
+    """What became of each source, in lines."""
+    for name, source in ledger["sources"].items():
+        kept, read = source["kept"]["documents"], source["read"]["documents"]
+        losses = []
+        for step in source["steps"]:
+            why = [f"{reason} {count:,}" for reason, count in step["dropped"].items()]
+            why += [f"{reason} cut {count['spans']:,} times" for reason, count in step["cut"].items()]
+            if why:
+                losses.append(f"{step['step']} ({', '.join(why)})")
+        yield f"curate {name}: {kept:,} of {read:,} documents kept" + (
+            f"; lost to {', '.join(losses)}" if losses else ""
         )
-    return index
-
-
-def _curate(
-    job: Job, directory: Path, pieces: list[Shard], labels: list[str], indexes: dict[str, EvaluationIndex]
-) -> dict[str, Any]:
-    data = job.recipe.data
-    final = _final_files(directory, pieces)
-    whole = Ledger()
-    for current in passes(data, labels):
-        work = Work(current, directory, job.recipe.seed, indexes)
-        tasks = list(range(len(pieces)))
-
-        def run(number: int, work: Work = work) -> None:
-            run_pass(work, number, pieces[number], final[number] if work.current.barrier is None else None)
-
-        names = [label for label, _ in current.steps] + ([current.barrier[0]] if current.barrier else [])
-        title = " + ".join([READ, *names] if current.number == 0 else names) or "write"
-        with job.reporter.bar(f"curate: {title}", len(tasks)) as bar:
-            for _ in each(job.session, run, tasks):
-                bar.advance()
-        for number in tasks:
-            whole.add(Ledger.from_json(orjson.loads(work.part("ledger", number, "json").read_bytes())))
-        if current.barrier is not None:
-            for note in decide(job.session, work, pieces, data):
-                job.reporter.say(note)
-    steps = [READ, *labels] + ([MIXTURE] if data.mixture is not None else [])
-    return whole.summary(data.sources, steps)
 
 
 def _final_files(directory: Path, pieces: list[Shard]) -> list[Path]:

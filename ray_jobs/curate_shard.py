@@ -1,47 +1,48 @@
-"""One pass over one shard: read it, drop what the pass before decided, judge, write, and leave keys."""
+"""One pass over one shard: read it, carry out what the pass before decided, judge, write, and leave keys."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.artifacts.atomic import atomic_path, write_bytes
-from core.documents.ledger import DROPPED, Ledger, Verdict, dropped_rows
+from core.dedup.decontaminate import contamination, find_leaks, matches
+from core.dedup.key_files import save_arrays
+from core.documents.editing import carry_out
+from core.documents.ledger import CUT, DROPPED, Ledger, Verdict
 from core.documents.reading import Shard, read_shard
 from core.documents.table import DOCUMENTS, content
+from core.filters.c4 import c4
+from core.filters.code import code
+from core.filters.fineweb import fineweb
+from core.filters.heuristics import heuristics
+from core.filters.language import language
+from core.filters.length import length
+from core.filters.personal_data import personal_data
+from core.filters.quality import quality
+from core.filters.refusals import refusals
+from core.filters.repetition import repetition
 from core.recipe.schema import Step
+from ray_jobs.curate_pass import Work
+from ray_jobs.curate_prepare import MATCHED
 
-
-@dataclass(frozen=True)
-class Pass:
-    """Row-wise steps, then the step that looks at all documents (None in the last pass), each with its label."""
-
-    number: int
-    steps: list[tuple[str, Step]]
-    barrier: tuple[str, Step | None] | None
-
-
-@dataclass(frozen=True)
-class Work:
-    """A pass's work, the same for every shard."""
-
-    current: Pass
-    directory: Path  # the stage's
-    seed: int
-    indexes: Mapping[str, Any]  # evaluation items, by the label of the decontamination step
-
-    def part(self, kind: str, number: int, suffix: str, of: int | None = None) -> Path:
-        """Where a pass (this one, or number `of`) leaves a shard's file of a kind."""
-        turn = self.current.number if of is None else of
-        return self.directory / ".work" / f"pass-{turn}" / f"{kind}-{number:05d}.{suffix}"
+FILTERS: dict[str, Callable[[pa.Table, Any], Verdict]] = {
+    "length": length,
+    "heuristics": heuristics,
+    "repetition": repetition,
+    "c4": c4,
+    "fineweb": fineweb,
+    "language": language,
+    "code": code,
+    "refusals": refusals,
+    "personal_data": personal_data,
+}
 
 
 def run_pass(work: Work, number: int, shard: Shard, final: Path | None) -> None:
@@ -49,114 +50,113 @@ def run_pass(work: Work, number: int, shard: Shard, final: Path | None) -> None:
 
     final: where the last pass writes the shard's documents.
     """
-    ledger_path = work.part("ledger", number, "json")
+    ledger_path = work.corpus.part("ledger", number, "json")
     if ledger_path.exists():
         return
     ledger = Ledger()
     keys: list[dict[str, np.ndarray]] = []
-    kept_path = final or work.part("kept", number, "parquet")
-    dropped_path = work.directory / "dropped" / f"pass-{work.current.number}-{number:05d}.parquet"
-    with _writer(kept_path, DOCUMENTS) as kept, _writer(dropped_path, DROPPED) as dropped:
-        for documents, already_dropped in _incoming(work, number, shard, ledger):
-            for label, step in work.current.steps:
-                verdict = judge(step, documents, work.indexes.get(label))
-                already_dropped.append(dropped_rows(documents, label, verdict))
-                documents = documents.filter(pc.is_null(verdict.reason))
-            for rows in already_dropped:
-                ledger.dropped(rows)
-                dropped.write(rows)
+    aside = f"pass-{work.corpus.number}-{number:05d}.parquet"
+    with (
+        _Writer(final or work.corpus.kept(number), DOCUMENTS) as kept,
+        _Writer(work.corpus.stage / "dropped" / aside, DROPPED, only_if_filled=True) as dropped,
+        _Writer(work.corpus.stage / "cut" / aside, CUT, only_if_filled=True) as cut,
+        _Writer(work.corpus.stage / "contamination" / aside, MATCHED, only_if_filled=True) as matched,
+    ):
+        for documents, before in _incoming(work, number, shard, ledger):
+            dropped.write(before[0])
+            cut.write(before[1])
+            for label, step in work.steps:
+                verdict, leaks = judge(step, documents, work.prepared[label])
+                if leaks is not None:
+                    matched.write(_matched(documents, label, leaks))
+                documents, gone, taken = carry_out(documents, label, verdict, ledger)
+                dropped.write(gone)
+                cut.write(taken)
             kept.write(documents)
-            if work.current.barrier is not None:
-                keys.append(_keys(work, documents))
+            if work.barrier is None:
+                ledger.kept(documents)
+            else:
+                keys.append(work.barrier.keys(documents))
     if keys:
-        with atomic_path(work.part("keys", number, "npz")) as path, path.open("wb") as file:
-            np.savez(
-                file, allow_pickle=False, **{name: np.concatenate([each[name] for each in keys]) for name in keys[0]}
-            )
+        merged = {name: np.concatenate([batch[name] for batch in keys]) for name in keys[0]}
+        save_arrays(work.corpus.keys(number), **merged)
     write_bytes(ledger_path, orjson.dumps(ledger.to_json()))
 
 
-def judge(step: Step, documents: pa.Table, index: Any = None) -> Verdict:
-    """What a row-wise step says of documents. index: the evaluation items, for `decontaminate`."""
-    if step.kind == "length":
-        from core.filters.length import length
-
-        return length(documents, step.options)
-    if step.kind == "heuristics":
-        from core.filters.heuristics import heuristics
-
-        return heuristics(documents, step.options)
-    if step.kind == "code":
-        from core.filters.code import code
-
-        return code(documents, step.options)
-    if step.kind == "refusals":
-        from core.filters.refusals import refusals
-
-        return refusals(documents, step.options)
-    from core.dedup.decontaminate import contamination
-
-    return contamination(content(documents), index)
-
-
-def _incoming(work: Work, number: int, shard: Shard, ledger: Ledger) -> Iterator[tuple[pa.Table, list[pa.Table]]]:
-    """Batches of documents, each with the rows of DROPPED that go before this pass's own steps."""
-    if work.current.number == 0:
+def _incoming(
+    work: Work, number: int, shard: Shard, ledger: Ledger
+) -> Iterator[tuple[pa.Table, tuple[pa.Table, pa.Table]]]:
+    """Batches of documents, each with the rows of DROPPED and of CUT that come before this pass's own steps."""
+    if work.before is None:
         for documents, rejects in read_shard(shard, work.seed):
             ledger.read(documents)
             ledger.read(rejects.select(DOCUMENTS.names))
-            yield documents, [rejects]
+            ledger.dropped(rejects)
+            yield documents, (rejects, CUT.empty_table())
         return
-    before = work.current.number - 1
-    file = pq.ParquetFile(work.part("kept", number, "parquet", of=before))
-    removed = pq.read_table(work.part("removed", number, "parquet", of=before))
-    begin = 0
-    for batch in file.iter_batches(batch_size=16_384):
-        documents = pa.Table.from_batches([batch]).cast(DOCUMENTS)
-        here = removed.filter(
-            pc.and_(pc.greater_equal(removed["row"], begin), pc.less(removed["row"], begin + documents.num_rows))
-        )
-        reasons = np.full(documents.num_rows, None, object)
-        evidence = np.full(documents.num_rows, None, object)
-        rows = here["row"].to_numpy() - begin
-        reasons[rows], evidence[rows] = here["reason"].to_pylist(), here["evidence"].to_pylist()
-        verdict = Verdict(pa.array(reasons, pa.string()), pa.array(evidence, pa.string()))
-        label = here["step"][0].as_py() if here.num_rows else ""
-        yield documents.filter(pc.is_null(verdict.reason)), [dropped_rows(documents, label, verdict)]
-        begin += documents.num_rows
+    corpus, barrier = work.before
+    for documents, verdict, copies in barrier.decided(corpus, number):
+        left, gone, taken = carry_out(documents, barrier.label, verdict, ledger)
+        if copies is not None:
+            more = _copies(left, copies[np.asarray(verdict.reason.is_null())])
+            ledger.copied(more.slice(left.num_rows), barrier.label)
+            left = more
+        yield left, (gone, taken)
 
 
-def _keys(work: Work, documents: pa.Table) -> dict[str, np.ndarray]:
-    """What the pass's last step needs to know of documents; their texts stay where they are."""
-    assert work.current.barrier is not None
-    _, step = work.current.barrier
-    if step is None:
-        return {"rows": np.array([documents.num_rows])}
-    text = content(documents)
-    if step.kind == "exact_dedup":
-        from core.dedup.exact import content_keys
-
-        return {"keys": content_keys(text, step.options)}
-    from core.dedup.minhash import band_keys
-
-    return {"keys": band_keys(text, step.options, work.seed), "lengths": pc.binary_length(text).to_numpy()}
+def _copies(documents: pa.Table, counts: np.ndarray) -> pa.Table:
+    """The documents, then the second and further copies of those that come several times, as `id#2`, `id#3`, ..."""
+    rows = np.repeat(np.arange(documents.num_rows), counts - 1)
+    turns = np.arange(len(rows)) - np.repeat(np.cumsum(counts - 1) - (counts - 1), counts - 1) + 2
+    again = documents.take(pa.array(rows))
+    ids = [f"{name}#{turn}" for name, turn in zip(again["id"].to_pylist(), turns.tolist(), strict=True)]
+    again = again.set_column(0, DOCUMENTS.field("id"), pa.array(ids, pa.string()))
+    return pa.concat_tables([documents, again]).combine_chunks()
 
 
-class _writer:
-    """A Parquet file that appears when it is whole, also where it has no rows."""
+def judge(step: Step, documents: pa.Table, prepared: Any = None) -> tuple[Verdict, pa.Table | None]:
+    """What a row-wise step says of documents, and the evaluation items found in them (MATCHES), if it looked for any.
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._atomic = atomic_path(path)
-        self._schema = schema
+    prepared: the evaluation items or the classifier that the step needs.
+    """
+    if step.kind == "decontaminate":
+        text = content(documents)
+        leaks = find_leaks(text, prepared)
+        return contamination(text, prepared, leaks), matches(text, prepared, leaks)
+    if step.kind == "quality":
+        return quality(documents, step.options, prepared), None
+    return FILTERS[step.kind](documents, step.options), None
 
-    def __enter__(self) -> _writer:
+
+def _matched(documents: pa.Table, label: str, found: pa.Table) -> pa.Table:
+    """Matches with the documents that they are in, as MATCHED."""
+    rows = found["row"]
+    columns = [documents["id"].take(rows), documents["source"].take(rows), pa.repeat(pa.scalar(label), len(rows))]
+    return pa.table([*columns, found["item_id"], found["words"]], names=MATCHED.names)
+
+
+class _Writer:
+    """A Parquet file that appears when it is whole; not without rows, where `only_if_filled`.
+
+    Each table is a row group of its own, so that it is read again in the same pieces.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, only_if_filled: bool = False) -> None:
+        self._path, self._schema, self._only_if_filled = path, schema, only_if_filled
+        self._rows = 0
+
+    def __enter__(self) -> _Writer:
+        self._atomic = atomic_path(self._path)
         self._file = pq.ParquetWriter(self._atomic.__enter__(), self._schema, compression="zstd")
         return self
 
     def write(self, table: pa.Table) -> None:
         if table.num_rows:
-            self._file.write_table(table.cast(self._schema))
+            self._rows += table.num_rows
+            self._file.write_table(table.cast(self._schema), row_group_size=table.num_rows)
 
     def __exit__(self, *error: Any) -> None:
         self._file.close()
         self._atomic.__exit__(*error)
+        if not self._rows and self._only_if_filled:
+            self._path.unlink(missing_ok=True)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
 
-from core.dedup.decontaminate import Decontaminate
 from core.documents.reading import read_shard, shards
 from core.documents.table import content
 from core.errors import DataError
 from core.recipe.resolve import Resolved, load_recipe
-from ray_jobs.curate import BARRIERS, step_labels
+from ray_jobs.barriers.kinds import looks_at_all
+from ray_jobs.curate import step_labels
+from ray_jobs.curate_prepare import PREPARED, located
 from ray_jobs.curate_shard import judge
 
 PAIR = ("prompt", "chosen", "rejected")
@@ -35,9 +38,10 @@ def preview(name: str, scale: str | None, overrides: list[str] | None, documents
         console.print(Rule(f"[bold]{escape(source)}", align="left"))
         for document in _described(resolved, table):
             drops = ", ".join(f"{drop['step']}: {drop['reason']}" for drop in document["dropped_by"])
-            console.print(
-                f"[dim]{escape(document['id'])}[/]  " + (f"[red]{escape(drops)}[/]" if drops else "[green]kept[/]")
-            )
+            cuts = Counter(f"{cut['step']}: {cut['reason']}" for cut in document["cut_by"])
+            trimmed = ", ".join(f"{what} ({times} times)" for what, times in cuts.items())
+            fate = f"[red]{escape(drops)}[/]" if drops else "[green]kept[/]"
+            console.print(f"[dim]{escape(document['id'])}[/]  {fate}  [yellow]{escape(trimmed)}[/]")
             for message in document["messages"] or _pair(document):
                 console.print(f"[bold]{escape(message['role'])}[/]: {escape(_cut(message['content']))}")
             if document["messages"] is None and document["prompt"] is None:
@@ -67,9 +71,9 @@ def _first(resolved: Resolved, name: str, count: int) -> pa.Table:
 def _described(resolved: Resolved, table: pa.Table) -> Any:
     data = resolved.recipe.data
     verdicts = {
-        label: judge(step, table)
+        label: judge(located(step, resolved.directory), table)[0]
         for label, step in zip(step_labels(data), data.steps, strict=True)
-        if step.kind not in BARRIERS and not isinstance(step.options, Decontaminate)
+        if not looks_at_all(step) and step.kind not in PREPARED
     }
     contents = content(table).to_pylist()
     for row, document in enumerate(table.to_pylist()):
@@ -78,12 +82,19 @@ def _described(resolved: Resolved, table: pa.Table) -> Any:
             for label, verdict in verdicts.items()
             if verdict.reason[row].is_valid
         ]
+        cuts = [
+            {"step": label, **span}
+            for label, verdict in verdicts.items()
+            if verdict.spans is not None
+            for span in verdict.spans.filter(pc.equal(verdict.spans["row"], row)).drop_columns("row").to_pylist()
+        ]
         yield {
             "id": document["id"],
             **{name: document[name] for name in ("messages", *PAIR)},
             "content": contents[row],
             "meta": document["meta"],
             "dropped_by": dropped_by,
+            "cut_by": cuts,
         }
 
 

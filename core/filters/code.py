@@ -1,21 +1,45 @@
-"""Drops source files that are generated, packed or mostly data."""
+"""Drops source files of other kinds or licences, and those that are generated, packed or mostly data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
 from core.documents.ledger import Verdict
+from core.documents.table import content
+from core.errors import DataError
 from core.filters.counting import characters, characters_but, count, largest, lines, ratio, total
-from core.filters.judging import Filter, Rule, above, below, text_rules, verdict
+from core.filters.judging import Filter, Rule, above, below, by_rules, judge
+from core.filters.licences import header_spans, is_allowed, licence
 
 
 class Code(Filter):
     """The Stack's and Codex's rules for source files (arXiv:2211.15533 and arXiv:2107.03374, section 3.1)."""
 
+    extensions: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="Extensions that are kept, in any case, e.g. [py, c, h], or whole names, e.g. Makefile; null: all.",
+    )
+    path_key: str | None = Field(
+        None,
+        min_length=1,
+        description="Key of the document's meta with the path of the file; without it, the document's id is the path.",
+    )
+    licences: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="SPDX names of licences that are kept, each with its versions (BSD: BSD-2-Clause too); null: all. "
+        "The Stack keeps permissive ones only, e.g. [MIT, Apache-2.0, BSD, ISC, Unlicense].",
+    )
+    require_licence: bool = Field(False, description="Whether files without a licence in a header are dropped.")
+    cut_licence_header: bool = Field(
+        False, description="Whether a comment at the top that speaks of copyright or a licence is cut."
+    )
     max_mean_line_length: float = Field(
         100, gt=0, description="Mean characters per line at most. Codex and The Stack: 100."
     )
@@ -37,14 +61,36 @@ class Code(Filter):
 def code(documents: pa.Table, options: Code) -> Verdict:
     """Judges a table of DOCUMENTS.
 
-    Reasons: auto_generated (evidence: the marker); long_lines, long_mean_line, few_alphanumerics (the value).
-    An empty document breaks the last.
+    Reasons: other_extension (evidence: the extension, or the name that has none); auto_generated (the marker);
+    other_licence (its name), no_licence; long_lines, long_mean_line, few_alphanumerics (the value).
+    An empty document breaks the last. Cut: licence_header.
+
+    The licence is read off the file's own header, an SPDX tag or a well-known phrase, where The Stack reads those of
+    the repository: a file that only stands beside its licence has none here. Lines are judged with the header.
+    Raises DataError if `path_key` is not in a document's meta.
     """
 
-    def rules(texts: pa.Array) -> Iterator[Rule]:
+    def judged(chosen: pa.Table) -> Verdict:
+        found = by_rules(chosen, rules)
+        if not options.cut_licence_header:
+            return found
+        spans = header_spans(content(chosen))
+        kept = pc.is_null(found.reason).take(spans["row"])
+        return Verdict(found.reason, found.evidence, spans.filter(kept))
+
+    def rules(chosen: pa.Table) -> Iterator[Rule]:
+        texts = content(chosen)
+        if options.extensions is not None:
+            yield _other_extension(chosen, options.extensions, options.path_key)
         if options.generated_markers:
             marker = _generated_marker(texts, options)
             yield Rule("auto_generated", pc.is_valid(marker), marker)
+        if options.licences is not None or options.require_licence:
+            named = licence(texts)
+            if options.licences is not None:
+                yield Rule("other_licence", _not_allowed(named, options.licences), named)
+            if options.require_licence:
+                yield Rule("no_licence", pc.is_null(named), named)
         split = lines(texts)
         lengths = pc.utf8_length(pc.list_flatten(split))
         yield above("long_lines", largest(split, lengths), options.max_line_length, "characters in the longest line")
@@ -53,7 +99,35 @@ def code(documents: pa.Table, options: Code) -> Verdict:
         alphanumeric = ratio(characters_but(texts, r"^\pL\pN"), characters(texts))
         yield below("few_alphanumerics", alphanumeric, options.min_alphanumeric_share, "(share of the characters)")
 
-    return verdict(documents, options, text_rules(rules))
+    return judge(documents, options, judged)
+
+
+def _other_extension(documents: pa.Table, extensions: list[str], path_key: str | None) -> Rule:
+    paths = documents["id"].combine_chunks() if path_key is None else _paths(documents, path_key)
+    name = pc.replace_substring_regex(paths, r"(?s)^.*[/\\]", "")
+    extension = pc.struct_field(pc.extract_regex(name, r"(?s)^.+\.(?P<extension>[^.]*)$"), "extension")
+    wanted = pa.array([wanted.lower().removeprefix(".") for wanted in extensions], pa.string())
+    known = (pc.is_in(pc.utf8_lower(part), value_set=wanted) for part in (extension, name))
+    return Rule("other_extension", pc.invert(pc.or_(*known)), pc.coalesce(extension, name))
+
+
+def _paths(documents: pa.Table, key: str) -> pa.Array:
+    paths = []
+    for name, meta in zip(documents["id"].to_pylist(), documents["meta"].to_pylist(), strict=True):
+        path = orjson.loads(meta).get(key) if meta else None
+        if not isinstance(path, str):
+            raise DataError(
+                f"document {name}: its meta has no text under {key!r}, where code.path_key looks for the path; "
+                f"keep the column with `fields: {{meta: [{key}]}}`, or name another key"
+            )
+        paths.append(path)
+    return pa.array(paths, pa.string())
+
+
+def _not_allowed(named: pa.Array, allowed: list[str]) -> pa.Array:
+    different = pc.unique(named).drop_null()
+    refused = [name for name in different.to_pylist() if not is_allowed(name, allowed)]
+    return pc.is_in(named, value_set=pa.array(refused, pa.string()))
 
 
 def _generated_marker(texts: pa.Array, options: Code) -> pa.Array:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from core.documents.ledger import Verdict
-from core.filters.counting import count, lines, matches, ratio, total, words
+from core.filters.counting import PUNCTUATION, count, lines, matches, ratio, total, words
 from core.filters.judging import Filter, Rule, above, below, text_rules, verdict
 
 
@@ -47,15 +47,18 @@ def heuristics(documents: pa.Table, options: Heuristics) -> Verdict:
 
     Reasons: too_few_words, too_many_words, short_words, long_words, hash_signs, ellipses, bullet_lines,
     ellipsis_lines, non_alphabetic_words, too_few_stop_words; evidence: the value found.
-    A word is a run without white space with its punctuation: the paper does not define it.
+    A word is a run without white space with its punctuation: the paper does not define it. Those of punctuation alone
+    do not count for the number of words and their mean length.
     """
 
     def rules(texts: pa.Array) -> Iterator[Rule]:
         found = words(texts)
         flat, number = pc.list_flatten(found), count(found)
-        yield below("too_few_words", number, options.min_words, "words")
-        yield above("too_many_words", number, options.max_words, "words")
-        mean_length = ratio(total(found, pc.utf8_length(flat)), number)
+        real = pc.match_substring_regex(flat, rf"[^{PUNCTUATION}]")
+        real_number = total(found, real)
+        yield below("too_few_words", real_number, options.min_words, "words")
+        yield above("too_many_words", real_number, options.max_words, "words")
+        mean_length = ratio(total(found, pc.if_else(real, pc.utf8_length(flat), 0)), real_number)
         yield below("short_words", mean_length, options.min_mean_word_length, "characters per word")
         yield above("long_words", mean_length, options.max_mean_word_length, "characters per word")
         hashes = ratio(matches(texts, "#"), number)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pydantic import Field
 
-from core.documents.ledger import Verdict
+from core.documents.ledger import SPANS, Verdict
 from core.documents.table import content
 from core.options import Options
 
@@ -41,15 +43,50 @@ Rules = Callable[[pa.Table], Iterator[Rule]]
 
 def verdict(documents: pa.Table, options: Filter, rules: Rules) -> Verdict:
     """Drops the documents that break a rule, for the first they break. Other sources are not looked at."""
-    judged = _judged(documents, options)
-    chosen = documents.filter(judged)
-    reason = evidence = pa.nulls(chosen.num_rows, pa.string())
-    for rule in rules(chosen) if chosen.num_rows else ():
+
+    return judge(documents, options, lambda chosen: by_rules(chosen, rules))
+
+
+def by_rules(documents: pa.Table, rules: Rules) -> Verdict:
+    """Drops the documents that break a rule, for the first they break."""
+    reason = evidence = pa.nulls(documents.num_rows, pa.string())
+    for rule in rules(documents):
         newly = pc.and_(rule.broken, pc.is_null(reason))
         reason = pc.if_else(newly, rule.reason, reason)
         evidence = pc.if_else(newly, rule.evidence.cast(pa.string()), evidence)
-    place = pc.if_else(judged, pc.subtract(pc.cumulative_sum(judged.cast(pa.int64())), 1), None)
-    return Verdict(reason.take(place), evidence.take(place))
+    return Verdict(reason, evidence)
+
+
+def judge(documents: pa.Table, options: Filter, judged: Callable[[pa.Table], Verdict]) -> Verdict:
+    """Asks for a verdict on the documents of the sources named, and makes it one on all: the others are kept."""
+    chosen = _judged(documents, options)
+    rows = np.flatnonzero(chosen)
+    if len(rows) == 0:
+        nothing = pa.nulls(documents.num_rows, pa.string())
+        return Verdict(nothing, nothing)
+    if len(rows) == documents.num_rows:
+        return judged(documents)
+    of_chosen = judged(documents.filter(pa.array(chosen)))
+    place = pa.array(np.cumsum(chosen) - 1, mask=~chosen)
+    spans, labels = of_chosen.spans, of_chosen.labels
+    if spans is not None:
+        spans = spans.set_column(0, SPANS.field("row"), pa.array(rows[spans["row"].to_numpy()]))
+    return Verdict(
+        of_chosen.reason.take(place),
+        of_chosen.evidence.take(place),
+        spans,
+        None if labels is None else labels.take(place),
+    )
+
+
+def first_broken(
+    rule: NDArray[np.int64], value: NDArray[np.float64], reasons: Sequence[str], units: Sequence[str]
+) -> Verdict:
+    """The verdict of a kernel that gives for each document the first rule that is broken, or -1, and its value."""
+    index = pa.array(rule, mask=rule < 0)
+    found = pc.round(pa.array(value, mask=rule < 0), 3).cast(pa.string())
+    evidence = pc.binary_join_element_wise(found, pa.array(units, pa.string()).take(index), " ")
+    return Verdict(pa.array(reasons, pa.string()).take(index), evidence)
 
 
 def text_rules(rules: Callable[[pa.LargeStringArray], Iterator[Rule]]) -> Rules:
@@ -67,11 +104,11 @@ def above(reason: str, value: pa.Array, limit: float, unit: str) -> Rule:
     return Rule(reason, pc.greater(value, limit), _measured(value, unit))
 
 
-def _judged(documents: pa.Table, options: Filter) -> pa.Array:
+def _judged(documents: pa.Table, options: Filter) -> NDArray[np.bool_]:
     if options.sources is None:
-        return pa.repeat(pa.scalar(True), documents.num_rows)
+        return np.ones(documents.num_rows, bool)
     judged = pc.is_in(documents["source"], value_set=pa.array(options.sources, pa.string()))
-    return judged.combine_chunks()
+    return np.asarray(judged.to_numpy(), bool)
 
 
 def _measured(value: pa.Array, unit: str) -> pa.Array:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from core.dedup.bloom import BloomDedup
 from core.dedup.decontaminate import Decontaminate
 from core.dedup.exact import ExactDedup
 from core.dedup.minhash import MinhashDedup
+from core.dedup.substring import SubstringDedup
+from core.documents.mixture import Mixture, check_shares
 from core.documents.source import Source
 from core.evaluation.options import Evaluate
+from core.filters.c4 import C4
 from core.filters.code import Code
+from core.filters.fineweb import FineWeb
 from core.filters.heuristics import Heuristics
+from core.filters.language import Language
 from core.filters.length import Length
+from core.filters.personal_data import PersonalData
+from core.filters.quality import Quality
 from core.filters.refusals import Refusals
+from core.filters.repetition import Repetition
 from core.models.options import Model
 from core.options import Options
 from core.planning.options import Resources
@@ -30,10 +39,18 @@ class Step(Options):
 
     length: Length | None = None
     heuristics: Heuristics | None = None
+    repetition: Repetition | None = None
+    c4: C4 | None = None
+    fineweb: FineWeb | None = None
+    language: Language | None = None
     code: Code | None = None
     refusals: Refusals | None = None
+    personal_data: PersonalData | None = None
+    quality: Quality | None = None
     exact_dedup: ExactDedup | None = None
     minhash_dedup: MinhashDedup | None = None
+    bloom_dedup: BloomDedup | None = None
+    substring_dedup: SubstringDedup | None = None
     decontaminate: Decontaminate | None = None
 
     @model_validator(mode="after")
@@ -54,13 +71,25 @@ class Step(Options):
 
 
 class Data(Options):
-    """Where documents come from, the steps that clean them in order, and how many of each source are kept."""
+    """Where documents come from, the steps that clean them in order, and how much of each source is kept."""
 
     sources: dict[Name, Source] = Field(min_length=1)
     steps: list[Step] = Field([], description="Carried out in this order.")
-    mixture: dict[str, Annotated[int, Field(ge=0)] | Literal["all"]] | None = Field(
-        None, description="Documents per source, drawn by seed; none: all of every source."
+    mixture: Mixture | None = Field(
+        None,
+        description="How much of each source, drawn by seed: a number of documents, all, or {documents | fraction | "
+        "tokens | share}; none: all of every source.",
     )
+    mixture_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens of the whole mixture, of which shares are taken; without it, as many as there are.",
+    )
+
+    @model_validator(mode="after")
+    def _shares_can_be_met(self) -> Self:
+        check_shares(self.mixture or {}, self.mixture_tokens)
+        return self
 
 
 class Recipe(Options):

@@ -1,0 +1,98 @@
+"""Exact duplicates over all shards: documents that are dropped, paragraphs and lines that are cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from core.artifacts.atomic import atomic_path
+from core.dedup.exact import ExactDedup, content_keys, keys_by_source, piece_keys, piece_spans, pieces
+from core.documents.ledger import Verdict
+from core.documents.table import content
+from ray_jobs.barriers.duplicates import write_duplicates
+from ray_jobs.barriers.removal import ids_of, removed_documents, source_numbers
+from ray_jobs.curate_pass import Corpus, Decided
+from ray_jobs.duplicate_files import DUPLICATES
+from ray_jobs.first_occurrences import FirstOccurrences, find_first
+from ray_jobs.progress import Reporter
+from ray_jobs.session import RaySession
+
+
+@dataclass(frozen=True)
+class ExactBarrier:
+    """Keys are hashes of documents, or of their paragraphs or lines, numbered through all shards."""
+
+    label: str
+    options: ExactDedup
+    sources: list[str]
+
+    def keys(self, documents: pa.Table) -> dict[str, NDArray[Any]]:
+        """keys: uint64[documents or pieces, 2]."""
+        text, numbers = content(documents), source_numbers(documents, self.sources)
+        if self.options.unit == "document":
+            found = content_keys(text, self.options)
+        else:
+            parts = pieces(text, self.options.unit, self.options.min_words)
+            found, numbers = piece_keys(text, parts, self.options), numbers[parts.row]
+        return {"keys": found if self.options.across_sources else keys_by_source(found, numbers)}
+
+    def decide(self, session: RaySession | None, corpus: Corpus, reporter: Reporter) -> list[str]:
+        """Leaves for every shard the items that occurred before."""
+        shards = range(len(corpus.shards))
+        keys = [path if path.exists() else None for path in map(corpus.keys, shards)]
+        first = find_first(session, keys, "keys", corpus.path(self.label), reporter, self.label)
+        if self.options.unit != "document":
+            for shard in shards:
+                _save(corpus, shard, first)
+            return []
+        self._save_documents(corpus, first)
+        tables = ((shard, pq.read_table(corpus.part("removed", shard, "parquet"))) for shard in shards)
+        write_duplicates(corpus, self.label, first.bounds, tables, None)
+        return []
+
+    def decided(self, corpus: Corpus, shard: int) -> Iterator[Decided]:
+        """Documents whose copy came before go; so do paragraphs and lines, out of their documents."""
+        if self.options.unit == "document":
+            yield from removed_documents(corpus, shard, corpus.part("removed", shard, "parquet"), "exact_duplicate")
+            return
+        repeated = np.load(corpus.part("repeated", shard, "npy"), mmap_mode="r")
+        begin = 0
+        for documents in corpus.batches(shard):
+            text = content(documents)
+            parts = pieces(text, self.options.unit, self.options.min_words)
+            here = flags(repeated, begin, begin + len(parts))
+            nothing = pa.nulls(documents.num_rows, pa.string())
+            yield documents, Verdict(nothing, nothing, piece_spans(parts, here, self.options)), None
+            begin += len(parts)
+
+    def _save_documents(self, corpus: Corpus, first: FirstOccurrences) -> None:
+        shards = range(len(corpus.shards))
+        kept = np.unique(np.concatenate([first.of_part(shard)[1] for shard in shards]))
+        ids = ids_of(corpus, first.bounds, kept)
+        for shard in shards:
+            rows, partners = first.of_part(shard)
+            kept_ids = ids.take(pa.array(np.searchsorted(kept, partners)))
+            nothing = pa.nulls(len(rows), pa.float64())
+            table = pa.table([rows, partners, kept_ids, partners, kept_ids, nothing], schema=DUPLICATES)
+            with atomic_path(corpus.part("removed", shard, "parquet")) as path:
+                pq.write_table(table, path)
+
+
+def _save(corpus: Corpus, shard: int, first: FirstOccurrences) -> None:
+    """The numbers of the shard's repeated items, ascending."""
+    with atomic_path(corpus.part("repeated", shard, "npy")) as path, path.open("wb") as file:
+        np.save(file, first.of_part(shard)[0])
+
+
+def flags(numbers: NDArray[np.int64], begin: int, end: int) -> NDArray[np.bool_]:
+    """bool[end - begin]: whether each item from begin to end is among the numbers, which are ascending."""
+    found = np.zeros(end - begin, np.bool_)
+    first, last = np.searchsorted(numbers, [begin, end])
+    found[numbers[first:last] - begin] = True
+    return found

@@ -1,0 +1,127 @@
+"""Pieces of the input of `raycipe dedup`: what is known of each between reading and writing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from core.dedup.key_files import mapped, save_arrays
+from core.dedup.minhash import MinhashDedup, band_keys
+from core.errors import DataError
+from ray_jobs.parquet_rows import batches, parquet_file
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files are read."""
+
+    text: str  # column
+    id: str | None  # column
+    skip: bool  # what cannot be read, instead of stopping
+    minhash: MinhashDedup
+    seed: int
+    directory: Path  # for what is left for later
+
+    def listing(self, shard: int) -> Path:
+        """Where a shard's pieces and problems are listed; it is written last."""
+        return self.directory / f"read-{shard:05d}.json"
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows that are deduplicated and written together: Parquet, as it was found or as JSON Lines were converted to."""
+
+    source: str  # the file that the rows are from
+    data: str  # the file that they are read from
+    groups: tuple[int, ...]  # row groups of it
+    keys: str  # npz: keys, lengths; numbers: of each document's row in `source`; rows: in `data`
+    bytes: int  # of text
+
+    def array(self, name: str) -> Rows:
+        """One of the arrays, int64[documents], ascending."""
+        return np.array(mapped(Path(self.keys), name))
+
+
+def listed(path: Path) -> tuple[list[Piece], list[dict[str, Any]]]:
+    """A shard's pieces and problems."""
+    found = orjson.loads(path.read_bytes())
+    return [Piece(**{**piece, "groups": tuple(piece["groups"])}) for piece in found["pieces"]], found["problems"]
+
+
+def texts_of(piece: Piece, column: str, rows: Rows) -> Iterator[pa.LargeStringArray]:
+    """The texts of a piece's documents; rows: their numbers in the piece, ascending."""
+    places = piece.array("rows")[rows]
+    with parquet_file(piece.data) as file:
+        for begin, batch in batches(file, piece.groups, [column], places):
+            low, high = np.searchsorted(places, [begin, begin + batch.num_rows])
+            if low < high:
+                yield strings(batch.column(0)).take(pa.array(places[low:high] - begin))
+
+
+def ids_of(piece: Piece, column: str | None, rows: Rows) -> pa.Array:
+    """The ids of a piece's documents: of the column, or the file's name and the row's number."""
+    if column is None:
+        name = Path(piece.source).name
+        return pa.array([f"{name}:{number}" for number in piece.array("numbers")[rows].tolist()], pa.string())
+    ids = [found.cast(pa.string()) for found in texts_of(piece, column, rows)]
+    return pa.concat_arrays([pa.array([], pa.string()), *ids])
+
+
+class Notes:
+    """What could not be read."""
+
+    def __init__(self, reading: Reading, path: str) -> None:
+        self.path, self.listed = path, list[dict[str, Any]]()
+        self._skip = reading.skip
+
+    def add(self, row: int | None, reason: str, message: str) -> None:
+        """Stops, or lists it. row: from 0; None for a file."""
+        if not self._skip:
+            raise DataError(f"{message}.\nMend it, or go on without what cannot be read: --on-error skip")
+        self.listed.append({"file": self.path, "row": row, "reason": reason, "message": message})
+
+
+class Keys:
+    """The keys of a piece, batch by batch."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._found: dict[str, list[NDArray[Any]]] = {
+            "keys": [np.empty((0, reading.minhash.banding[0]), np.uint64)],
+            **{name: [np.empty(0, np.int64)] for name in ("lengths", "numbers", "rows")},
+        }
+
+    def add(self, texts: pa.LargeStringArray, numbers: Rows, rows: Rows) -> None:
+        """Those of more texts; numbers and rows: as in Piece."""
+        found = self._found
+        found["keys"].append(band_keys(texts, self._reading.minhash, self._reading.seed))
+        found["lengths"].append(pc.fill_null(pc.binary_length(texts), 0).to_numpy())
+        found["numbers"].append(numbers)
+        found["rows"].append(rows)
+
+    def extend(self, other: Keys) -> None:
+        """Those that another has."""
+        for name, arrays in other._found.items():
+            self._found[name] += arrays[1:]
+
+    def piece(self, name: str, source: str, data: str, groups: Sequence[int]) -> Piece:
+        """Writes them: the piece."""
+        path = self._reading.directory / f"keys-{name}.npz"
+        arrays = {key: np.concatenate(found) for key, found in self._found.items()}
+        save_arrays(path, **arrays)
+        return Piece(source, data, tuple(groups), str(path), int(arrays["lengths"].sum()))
+
+
+def strings(column: pa.Array) -> pa.LargeStringArray:
+    """A column of strings of any type, or of numbers, as one type."""
+    return pc.cast(column, pa.large_string())
