@@ -48,7 +48,8 @@ def heuristics(documents: pa.Table, options: Heuristics) -> Verdict:
     Reasons: too_few_words, too_many_words, short_words, long_words, hash_signs, ellipses, bullet_lines,
     ellipsis_lines, non_alphabetic_words, too_few_stop_words; evidence: the value found.
     A word is a run without white space with its punctuation: the paper does not define it. Those of punctuation alone
-    do not count for the number of words and their mean length.
+    do not count for the number of words and their mean length. So datatrove counts too, but with spaCy's tokens, which
+    are shorter; it takes stop words in lower case only, and any line that begins with a dash for a bullet.
     """
 
     def rules(texts: pa.Array) -> Iterator[Rule]:

@@ -238,3 +238,24 @@ def test_a_corrupt_file_among_many_is_an_error_or_in_the_ledger(run, tmp_path):
             account = curate(job)["sources"]["a"]
             assert account["kept"]["documents"] == 199
             assert sum(account["steps"][0]["dropped"].values()) == 1
+
+
+def test_files_that_steps_name_lie_beside_the_recipe(run, tmp_path):
+    (tmp_path / "bad.txt").write_text("casino\n")
+    page = "This is the first sentence here. This is the second one, too. And this is a third one."
+    done = run({"a": [page, f"{page} Visit the casino."]}, [{"c4": {"bad_words": "bad.txt"}}])
+    assert list(done.documents()) == ["a0"]
+    with pytest.raises(DataError, match=r"c4\.bad_words: none\.txt: no such file"):
+        run({"a": [page]}, [{"c4": {"bad_words": "none.txt"}}], name="missing")
+
+
+def test_a_fasttext_model_judges_quality(run):
+    from core.filters.fasttext_model import carried_model
+
+    english = "This is a sentence in plain English about nothing in particular."
+    german = "Dies ist ein deutscher Satz, der von nichts Besonderem handelt."
+    step = {"quality": {"model": carried_model(), "label": "__label__en", "min_score": 0.5}}
+    assert list(run({"a": [english, german]}, [step]).documents()) == ["a0"]
+    step["quality"]["label"] = "__label__hq"
+    with pytest.raises(DataError, match="no label __label__hq"):
+        run({"a": [english]}, [step], name="label")
