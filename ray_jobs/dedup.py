@@ -24,9 +24,9 @@ from core.documents.reading import Shard, input_fingerprint, shards
 from core.documents.source import Fields, Source, format_by_name
 from core.errors import DataError, RecipeError
 from ray_jobs.dedup_directory import RESULT, SKIPPED, STARTED, WORK, finished_result
-from ray_jobs.dedup_pieces import Piece, Reading, ids_of, listed, texts_of
+from ray_jobs.dedup_pieces import Bundle, Reading, ids_of, listed, texts_of
 from ray_jobs.dedup_reading import read
-from ray_jobs.dedup_writing import write_piece
+from ray_jobs.dedup_writing import write_bundle
 from ray_jobs.document_parts import Part
 from ray_jobs.json_columns import unified
 from ray_jobs.near_duplicates import Summary, find_near_duplicates
@@ -107,7 +107,7 @@ def deduplicate(
         "seed": seed,
         "skip": skip,
         "code": code_version(*CODE),
-        "inputs": [[shard.path, input_fingerprint(shard)] for shard in found],
+        "inputs": [[[one.path for one in (shard, *shard.more)], input_fingerprint(shard)] for shard in found],
     }
     mark = fingerprint(identity)
     finished = finished_result(out, mark)
@@ -122,22 +122,22 @@ def deduplicate(
         reading = Reading(text_field, id_field, skip, options, seed, work)
         seconds: dict[str, float] = {}
         began = time.monotonic()
-        pieces, problems = _read(reading, found, session, reporter)
-        if not sum(len(piece.array("rows")) for piece in pieces):
+        bundles, problems = _read(reading, found, session, reporter)
+        if not any(piece.documents for bundle in bundles for piece in bundle.pieces):
             raise DataError(f"the files hold no documents: {', '.join(files)}")
         seconds["read"] = round(time.monotonic() - began, 3)
         parts = [
-            Part(Path(piece.keys), SOURCE, partial(texts_of, piece, text_field), partial(ids_of, piece, id_field))
-            for piece in pieces
+            Part(Path(bundle.keys), SOURCE, partial(texts_of, bundle, text_field), partial(ids_of, bundle, id_field))
+            for bundle in bundles
         ]
         summary = find_near_duplicates(session, parts, options, work / "pairs", reporter)
         seconds |= summary.seconds
         began = time.monotonic()
-        _write(pieces, summary, out, session, reporter)
+        _write(bundles, summary, out, session, reporter)
         seconds["write"] = round(time.monotonic() - began, 3)
         if problems:
             (out / SKIPPED).write_bytes(b"".join(orjson.dumps(problem) + b"\n" for problem in problems))
-        result = _result(mark, found, pieces, problems, summary, options, seed, seconds)
+        result = _result(mark, found, bundles, problems, summary, options, seed, seconds)
         write_json(out / RESULT, result)
         shutil.rmtree(work)
     reporter.say(
@@ -164,43 +164,44 @@ def _shards(files: Sequence[str], text_field: str, skip: bool) -> list[Shard]:
         raise RecipeError("--text-field: is empty, expected the name of a column")
     source = Source(files=list(files), fields=Fields(text=text_field), on_error="skip" if skip else "stop")
     found = shards(SOURCE, source, Path.cwd())
-    for shard in found:
-        if file_format(shard.path, source) not in ("parquet", "jsonl"):
-            raise DataError(f"{shard.path}: found {file_format(shard.path, source)}, {expected}")
+    for path in (one.path for shard in found for one in (shard, *shard.more)):
+        if file_format(path, source) not in ("parquet", "jsonl"):
+            raise DataError(f"{path}: found {file_format(path, source)}, {expected}")
     return found
 
 
 def _read(
     reading: Reading, found: Sequence[Shard], session: RaySession | None, reporter: Reporter
-) -> tuple[list[Piece], list[dict[str, Any]]]:
+) -> tuple[list[Bundle], list[dict[str, Any]]]:
     with reporter.bar("dedup: read", len(found)) as bar:
         for _ in each(session, partial(read, reading, found), list(range(len(found)))):
             bar.advance()
-    pieces: list[Piece] = []
+    bundles: list[Bundle] = []
     problems: list[dict[str, Any]] = []
     for number in range(len(found)):
         here, skipped = listed(reading.listing(number))
-        pieces += here
+        bundles += here
         problems += skipped
-    return pieces, problems
+    return bundles, problems
 
 
 def _write(
-    pieces: Sequence[Piece], summary: Summary, out: Path, session: RaySession | None, reporter: Reporter
+    bundles: Sequence[Bundle], summary: Summary, out: Path, session: RaySession | None, reporter: Reporter
 ) -> None:
     """Kept and removed rows of every piece. What was JSON Lines has one schema."""
+    pieces = [piece for bundle in bundles for piece in bundle.pieces]
     schemas = [pq.read_schema(piece.data) for piece in pieces if piece.data != piece.source]
     schema: pa.Schema | None = unified(schemas) if schemas else None
-    with reporter.bar("dedup: write", len(pieces)) as bar:
-        write = partial(write_piece, pieces, schema, summary.files, out)
-        for _ in each(session, write, list(range(len(pieces)))):
+    with reporter.bar("dedup: write", len(bundles)) as bar:
+        write = partial(write_bundle, bundles, schema, summary.files, out)
+        for _ in each(session, write, list(range(len(bundles)))):
             bar.advance()
 
 
 def _result(
     mark: str,
     found: Sequence[Shard],
-    pieces: Sequence[Piece],
+    bundles: Sequence[Bundle],
     problems: Sequence[dict[str, Any]],
     summary: Summary,
     options: MinhashDedup,
@@ -209,6 +210,7 @@ def _result(
 ) -> dict[str, Any]:
     documents = int(summary.bounds[-1])
     bands, rows_per_band = options.banding
+    pieces = [piece for bundle in bundles for piece in bundle.pieces]
     return {
         "fingerprint": mark,
         "documents": documents,
@@ -217,7 +219,7 @@ def _result(
         "clusters": summary.clusters,
         "candidate_pairs": summary.candidate_pairs,
         "bytes": sum(piece.bytes for piece in pieces),
-        "files": len({shard.path for shard in found}),
+        "files": len({one.path for shard in found for one in (shard, *shard.more)}),
         "parts": len(pieces),
         "skipped": {"count": len(problems), "first": list(problems[:10])},
         "options": {**options.model_dump(mode="json"), "bands": bands, "rows_per_band": rows_per_band, "seed": seed},

@@ -33,18 +33,19 @@ class Reading:
     directory: Path  # for what is left for later
 
     def listing(self, shard: int) -> Path:
-        """Where a shard's pieces and problems are listed; it is written last."""
+        """Where a shard's bundles and problems are listed; it is written last."""
         return self.directory / f"read-{shard:05d}.json"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows that are deduplicated and written together: Parquet, as it was found or as JSON Lines were converted to."""
+    """Rows of a file that are written together: Parquet, as it was found or as JSON Lines were converted to."""
 
     source: str  # the file that the rows are from
     data: str  # the file that they are read from
     groups: tuple[int, ...]  # row groups of it
     keys: str  # npz: keys, lengths; numbers: of each document's row in `source`; rows: in `data`
+    documents: int
     bytes: int  # of text
 
     def array(self, name: str) -> Rows:
@@ -52,29 +53,70 @@ class Piece:
         return np.array(mapped(Path(self.keys), name))
 
 
-def listed(path: Path) -> tuple[list[Piece], list[dict[str, Any]]]:
-    """A shard's pieces and problems."""
+@dataclass(frozen=True)
+class Bundle:
+    """Pieces that one task reads and writes: one, or those of many small files."""
+
+    pieces: tuple[Piece, ...]
+    keys: str  # npz: keys and lengths of them all
+
+    @staticmethod
+    def of(pieces: Sequence[Piece], path: Path) -> Bundle:
+        """path: where the keys of more than one are brought together."""
+        if len(pieces) == 1:
+            return Bundle(tuple(pieces), pieces[0].keys)
+        together = {
+            name: np.concatenate([np.array(mapped(Path(piece.keys), name)) for piece in pieces])
+            for name in ("keys", "lengths")
+        }
+        save_arrays(path, **together)
+        return Bundle(tuple(pieces), str(path))
+
+    def split(self, rows: Rows) -> Iterator[tuple[int, Piece, slice, Rows]]:
+        """For each piece: its number, itself, which of the rows, ascending, are in it, and what they are there."""
+        begin = 0
+        for number, piece in enumerate(self.pieces):
+            low, high = np.searchsorted(rows, [begin, begin + piece.documents]).tolist()
+            yield number, piece, slice(low, high), rows[low:high] - begin
+            begin += piece.documents
+
+
+def listed(path: Path) -> tuple[list[Bundle], list[dict[str, Any]]]:
+    """A shard's bundles and problems."""
     found = orjson.loads(path.read_bytes())
-    return [Piece(**{**piece, "groups": tuple(piece["groups"])}) for piece in found["pieces"]], found["problems"]
+    bundles = []
+    for bundle in found["bundles"]:
+        pieces = (Piece(**{**piece, "groups": tuple(piece["groups"])}) for piece in bundle["pieces"])
+        bundles.append(Bundle(tuple(pieces), bundle["keys"]))
+    return bundles, found["problems"]
 
 
-def texts_of(piece: Piece, column: str, rows: Rows) -> Iterator[pa.LargeStringArray]:
-    """The texts of a piece's documents; rows: their numbers in the piece, ascending."""
+def texts_of(bundle: Bundle, column: str, rows: Rows) -> Iterator[pa.LargeStringArray]:
+    """The texts of a bundle's documents; rows: their numbers in it, ascending."""
+    for _, piece, _, here in bundle.split(rows):
+        if len(here):
+            yield from _texts(piece, column, here)
+
+
+def ids_of(bundle: Bundle, column: str | None, rows: Rows) -> pa.Array:
+    """The ids of a bundle's documents: of the column, or the file's name and the row's number."""
+    ids = [pa.array([], pa.string())]
+    for _, piece, _, here in bundle.split(rows):
+        if column is not None and len(here):
+            ids += [found.cast(pa.string()) for found in _texts(piece, column, here)]
+        elif len(here):
+            name, numbers = Path(piece.source).name, piece.array("numbers")[here]
+            ids.append(pa.array([f"{name}:{number}" for number in numbers.tolist()], pa.string()))
+    return pa.concat_arrays(ids)
+
+
+def _texts(piece: Piece, column: str, rows: Rows) -> Iterator[pa.LargeStringArray]:
     places = piece.array("rows")[rows]
     with parquet_file(piece.data) as file:
         for begin, batch in batches(file, piece.groups, [column], places):
             low, high = np.searchsorted(places, [begin, begin + batch.num_rows])
             if low < high:
                 yield strings(batch.column(0)).take(pa.array(places[low:high] - begin))
-
-
-def ids_of(piece: Piece, column: str | None, rows: Rows) -> pa.Array:
-    """The ids of a piece's documents: of the column, or the file's name and the row's number."""
-    if column is None:
-        name = Path(piece.source).name
-        return pa.array([f"{name}:{number}" for number in piece.array("numbers")[rows].tolist()], pa.string())
-    ids = [found.cast(pa.string()) for found in texts_of(piece, column, rows)]
-    return pa.concat_arrays([pa.array([], pa.string()), *ids])
 
 
 class Notes:
@@ -119,7 +161,7 @@ class Keys:
         path = self._reading.directory / f"keys-{name}.npz"
         arrays = {key: np.concatenate(found) for key, found in self._found.items()}
         save_arrays(path, **arrays)
-        return Piece(source, data, tuple(groups), str(path), int(arrays["lengths"].sum()))
+        return Piece(source, data, tuple(groups), str(path), len(arrays["lengths"]), int(arrays["lengths"].sum()))
 
 
 def strings(column: pa.Array) -> pa.LargeStringArray:

@@ -17,7 +17,7 @@ from core.documents.files import file_format
 from core.documents.reading import SHARD_BYTES, Shard
 from core.documents.rows import Problem, Row, json_lines, known_names, line_rows, named
 from core.documents.streams import Unreadable
-from ray_jobs.dedup_pieces import Keys, Notes, Piece, Reading, strings
+from ray_jobs.dedup_pieces import Bundle, Keys, Notes, Piece, Reading, strings
 from ray_jobs.json_columns import columns_of, conformed, unified
 from ray_jobs.parquet_rows import batches, group_bounds, parquet_file
 
@@ -26,19 +26,25 @@ ADDED = ("cluster_id", "kept_id", "jaccard")  # columns of removed rows
 
 
 def read(reading: Reading, shards: Sequence[Shard], number: int) -> None:
-    """Leaves a shard's pieces and problems. Raises DataError for the first problem, unless they are skipped."""
+    """Leaves a shard's bundles and problems. Raises DataError for the first problem, unless they are skipped."""
     listing = reading.listing(number)
     if listing.exists():
         return
     shard = shards[number]
-    notes = Notes(reading, shard.path)
-    try:
-        reader = _parquet if file_format(shard.path, shard.options) == "parquet" else _json_lines
-        pieces = [asdict(piece) for piece in reader(reading, shard, f"{number:05d}", notes)]
-    except Unreadable as error:
-        notes.add(None, error.reason, f"{shard.path}: {error}")
-        pieces = []
-    write_bytes(listing, orjson.dumps({"pieces": pieces, "problems": notes.listed}))
+    pieces: list[Piece] = []
+    problems: list[dict[str, Any]] = []
+    for place, each in enumerate((shard, *shard.more)):
+        notes = Notes(reading, each.path)
+        reader = _parquet if file_format(each.path, each.options) == "parquet" else _json_lines
+        try:
+            pieces += reader(reading, each, f"{number:05d}-{place:04d}", notes)
+        except Unreadable as error:
+            notes.add(None, error.reason, f"{each.path}: {error}")
+        problems += notes.listed
+    bundles = [pieces] if pieces and shard.more else [[piece] for piece in pieces]
+    keys = reading.directory / f"keys-{number:05d}.npz"
+    found = [asdict(Bundle.of(bundle, keys)) for bundle in bundles]
+    write_bytes(listing, orjson.dumps({"bundles": found, "problems": problems}))
 
 
 def _parquet(reading: Reading, shard: Shard, name: str, notes: Notes) -> Iterator[Piece]:

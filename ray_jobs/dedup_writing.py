@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from core.artifacts.atomic import atomic_path
 from core.documents.streams import Unreadable
 from core.errors import DataError
-from ray_jobs.dedup_pieces import Piece
+from ray_jobs.dedup_pieces import Bundle, Piece, Rows
 from ray_jobs.dedup_reading import ADDED
 from ray_jobs.json_columns import conformed
 from ray_jobs.parquet_rows import batches, parquet_file
@@ -20,20 +20,28 @@ from ray_jobs.parquet_rows import batches, parquet_file
 TYPES = dict(zip(ADDED, (pa.string(), pa.string(), pa.float64()), strict=True))
 
 
-def write_piece(
-    pieces: Sequence[Piece], schema: pa.Schema | None, removed: Sequence[Path], out: Path, number: int
+def write_bundle(
+    bundles: Sequence[Bundle], schema: pa.Schema | None, removed: Sequence[Path], out: Path, number: int
 ) -> None:
-    """Writes kept/part-XXXXX.parquet and removed/part-XXXXX.parquet, unless they are there, in the order of the input.
+    """Writes kept/part-XXXXX.parquet and removed/part-XXXXX.parquet for each piece, numbered through all bundles.
 
-    schema: of JSON Lines, over all pieces; removed: for each piece what `near_duplicates` wrote.
+    schema: of JSON Lines, over all pieces; removed: for each bundle what `near_duplicates` wrote.
     """
-    kept_path, removed_path = (out / kind / f"part-{number:05d}.parquet" for kind in ("kept", "removed"))
-    if removed_path.exists() and kept_path.exists():
-        return
-    piece = pieces[number]
+    begin = sum(len(bundle.pieces) for bundle in bundles[:number])
     found = pq.read_table(removed[number])
+    for place, piece, taken, rows in bundles[number].split(found["row"].to_numpy()):
+        name = f"part-{begin + place:05d}.parquet"
+        kept_path, removed_path = out / "kept" / name, out / "removed" / name
+        if not (kept_path.exists() and removed_path.exists()):
+            _write_piece(piece, schema, found.slice(taken.start, len(rows)), rows, kept_path, removed_path)
+
+
+def _write_piece(
+    piece: Piece, schema: pa.Schema | None, found: pa.Table, numbers: Rows, kept_path: Path, removed_path: Path
+) -> None:
+    """Kept and removed rows in the order of the input. numbers: the removed documents, `found` of duplicates."""
     rows = piece.array("rows")
-    going = rows[found["row"].to_numpy()]
+    going = rows[numbers]
     wanted = schema if piece.data != piece.source else None
     try:
         with parquet_file(piece.data) as file, atomic_path(removed_path) as one, atomic_path(kept_path) as other:

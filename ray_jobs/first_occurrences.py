@@ -48,11 +48,6 @@ class FirstOccurrences:
         order = np.argsort(all_items)
         return all_items[order] - begin, np.concatenate(first)[order]
 
-    @property
-    def repeated(self) -> int:
-        """How many items are not the first of their key."""
-        return sum(len(mapped(path, "items")) for path in self.files)
-
 
 def find_first(
     session: RaySession | None,

@@ -7,7 +7,6 @@ characters of these words joined by single spaces.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -29,13 +28,6 @@ class Shingles:
 
     offsets: NDArray[np.int64]  # [rows + 1]
     hashes: NDArray[np.uint64]  # [offsets[-1]]
-
-    @staticmethod
-    def concatenate(parts: Sequence[Shingles]) -> Shingles:
-        """The rows of all parts, in order."""
-        sizes = np.concatenate([np.zeros(1, np.int64), *(np.diff(part.offsets) for part in parts)])
-        hashes = [np.empty(0, np.uint64), *(part.hashes for part in parts)]
-        return Shingles(np.cumsum(sizes), np.concatenate(hashes))
 
 
 def words(text: str) -> list[str]:

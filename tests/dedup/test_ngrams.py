@@ -112,15 +112,6 @@ def test_slices_nulls_and_empty_columns_are_read_rightly() -> None:
     assert shingles(column(None, None), 3).offsets.tolist() == [0, 0, 0]
 
 
-def test_parts_put_together_are_the_whole() -> None:
-    texts = ["a b c", "", "b c d e", "f"]
-    parts = [shingles(column(*texts[:1]), 2), shingles(column(*texts[1:]), 2)]
-    joined, whole = Shingles.concatenate(parts), shingles(column(*texts), 2)
-    assert joined.offsets.tolist() == whole.offsets.tolist()
-    assert joined.hashes.tolist() == whole.hashes.tolist()
-    assert Shingles.concatenate([]).offsets.tolist() == [0]
-
-
 @settings(deadline=None, max_examples=20)
 @given(st.integers(1, 40), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_few_ngrams_many_times_over_come_out_once_each(different: int, n: int, seed: int) -> None:
