@@ -22,20 +22,17 @@ from core.documents.ledger import READ, Ledger
 from core.documents.reading import Shard, input_fingerprint, shards
 from core.errors import DataError
 from core.recipe.schema import Data, Step
-from ray_jobs.barriers.kinds import barrier_of, mixture_of
-from ray_jobs.barriers.mixture import MIXTURE
-from ray_jobs.curate_pass import Barrier, Corpus, Work
-from ray_jobs.curate_prepare import located, named_files, other_shards, prepare, report_contamination
-from ray_jobs.curate_shard import run_pass
+from ray_jobs.curation.barriers.kinds import barrier_of, mixture_of
+from ray_jobs.curation.barriers.mixture import MIXTURE
+from ray_jobs.curation.passes import Barrier, Corpus, Work
+from ray_jobs.curation.prepare import located, named_files, other_shards, prepare, report_contamination
+from ray_jobs.curation.shard import run_pass
 from ray_jobs.job import Job
 from ray_jobs.parallel import each
 
 CODE = (
-    *("core/documents", "core/filters", "core/dedup", "ray_jobs/barriers", "ray_jobs/near_duplicates.py"),
-    *(
-        f"ray_jobs/{name}.py"
-        for name in ("first_occurrences", "curate", "curate_pass", "curate_prepare", "curate_shard")
-    ),
+    *("core/documents", "core/filters", "core/dedup"),
+    *("ray_jobs/curate.py", "ray_jobs/curation", "ray_jobs/deduplication"),
 )
 
 

@@ -23,36 +23,18 @@ from core.documents.files import file_format
 from core.documents.reading import Shard, input_fingerprint, shards
 from core.documents.source import Fields, Source, format_by_name
 from core.errors import DataError, RecipeError
-from ray_jobs.dedup_directory import RESULT, SKIPPED, STARTED, WORK, finished_result
-from ray_jobs.dedup_pieces import Bundle, Reading, ids_of, listed, texts_of
-from ray_jobs.dedup_reading import read
-from ray_jobs.dedup_writing import write_bundle
-from ray_jobs.document_parts import Part
-from ray_jobs.json_columns import unified
-from ray_jobs.near_duplicates import Summary, find_near_duplicates
+from ray_jobs.dedup_files.directory import RESULT, SKIPPED, STARTED, WORK, finished_result
+from ray_jobs.dedup_files.json_columns import unified
+from ray_jobs.dedup_files.pieces import Bundle, Reading, ids_of, listed, texts_of
+from ray_jobs.dedup_files.reading import read
+from ray_jobs.dedup_files.writing import write_bundle
+from ray_jobs.deduplication.document_parts import Part
+from ray_jobs.deduplication.near_duplicates import Summary, find_near_duplicates
 from ray_jobs.parallel import each
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
 
-CODE = (
-    "core/dedup",
-    *(
-        f"ray_jobs/{name}.py"
-        for name in (
-            "band_shares",
-            "candidate_comparison",
-            "dedup",
-            "dedup_pieces",
-            "dedup_reading",
-            "dedup_writing",
-            "duplicate_files",
-            "first_occurrences",
-            "json_columns",
-            "near_duplicates",
-            "parquet_rows",
-        )
-    ),
-)
+CODE = ("core/dedup", "ray_jobs/dedup.py", "ray_jobs/dedup_files", "ray_jobs/deduplication")
 SOURCE = "files"  # all files are one source
 
 

@@ -17,10 +17,10 @@ from core.documents.reading import read_shard, shards
 from core.documents.table import content
 from core.errors import DataError
 from core.recipe.resolve import Resolved, load_recipe
-from ray_jobs.barriers.kinds import looks_at_all
 from ray_jobs.curate import step_labels
-from ray_jobs.curate_prepare import PREPARED, located
-from ray_jobs.curate_shard import judge
+from ray_jobs.curation.barriers.kinds import looks_at_all
+from ray_jobs.curation.prepare import PREPARED, located
+from ray_jobs.curation.shard import judge
 
 PAIR = ("prompt", "chosen", "rejected")
 SHOWN = 600  # characters of a document on the terminal

@@ -29,7 +29,8 @@ LOWER = ROOMS["training"] | {"training", "evaluation"}
 ROOMS |= {"planning": LOWER, "reporting": LOWER, "recipe": LOWER | {"planning", "reporting"}}
 
 
-VERBS = ["recipes", "show", "check", "preview", "dedup", "curate", "tokenize", "train", "evaluate", "report", "run", "runs"]
+VERBS = ["recipes", "show", "check", "preview", "dedup", "curate", "tokenize", "train", "evaluate", "report", "run"]
+VERBS += ["runs"]
 
 
 def imports(path: Path) -> set[str]:

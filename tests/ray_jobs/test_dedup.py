@@ -138,12 +138,12 @@ def test_files_in_any_parts_give_the_same_rows(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "c.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     files = [tmp_path / "a.parquet", tmp_path / "b.jsonl", tmp_path / "c.jsonl.gz"]
     whole = run(files, tmp_path / "whole")
-    for name in ("core.documents.reading.SHARD_BYTES", "ray_jobs.dedup_reading.SHARD_BYTES"):
+    for name in ("core.documents.reading.SHARD_BYTES", "ray_jobs.dedup_files.reading.SHARD_BYTES"):
         monkeypatch.setattr(name, 9_000)
-    monkeypatch.setattr("ray_jobs.dedup_reading.BATCH_BYTES", 4_000)
-    monkeypatch.setattr("ray_jobs.parquet_rows.BATCH_BYTES", 3_000)
-    monkeypatch.setattr("ray_jobs.band_shares.SHARE", 1_000)
-    monkeypatch.setattr("ray_jobs.first_occurrences.PARTITION", 1_000)
+    monkeypatch.setattr("ray_jobs.dedup_files.reading.BATCH_BYTES", 4_000)
+    monkeypatch.setattr("ray_jobs.dedup_files.parquet_rows.BATCH_BYTES", 3_000)
+    monkeypatch.setattr("ray_jobs.deduplication.band_shares.SHARE", 1_000)
+    monkeypatch.setattr("ray_jobs.deduplication.first_occurrences.PARTITION", 1_000)
     parts = run(files, tmp_path / "parts")
     assert whole["parts"] == 3
     assert parts["parts"] > 12

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.documents.ledger import Verdict
-from ray_jobs.curate_pass import Corpus, Decided
+from ray_jobs.curation.passes import Corpus, Decided
 
 Numbers = NDArray[np.int64]
 

@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ray_jobs.json_columns import columns_of, conformed, is_json, unified
+from ray_jobs.dedup_files.json_columns import columns_of, conformed, is_json, unified
 
-NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False, width=32)
+NUMBERS = (
+    st.integers(-(2**63), 2**64 - 1) | st.integers(-5, 5) | st.floats(allow_nan=False, allow_infinity=False, width=32)
+)
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | st.text("ab é2020-1", max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),

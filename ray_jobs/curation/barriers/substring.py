@@ -14,10 +14,10 @@ from core.artifacts.atomic import atomic_path
 from core.dedup.exact import keys_by_source
 from core.dedup.substring import SubstringDedup, substring_verdict, window_keys
 from core.documents.table import content
-from ray_jobs.barriers.exact import flags
-from ray_jobs.barriers.removal import source_numbers
-from ray_jobs.curate_pass import Corpus, Decided
-from ray_jobs.first_occurrences import find_first
+from ray_jobs.curation.barriers.exact import flags
+from ray_jobs.curation.barriers.removal import source_numbers
+from ray_jobs.curation.passes import Corpus, Decided
+from ray_jobs.deduplication.first_occurrences import find_first
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
 

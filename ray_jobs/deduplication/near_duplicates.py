@@ -28,10 +28,10 @@ from core.dedup.clusters import Removed, keep_order, removals
 from core.dedup.key_files import mapped
 from core.dedup.minhash import MinhashDedup, priority_ranks
 from core.errors import ResourceError
-from ray_jobs.band_shares import find_candidates
-from ray_jobs.candidate_comparison import Comparison
-from ray_jobs.document_parts import Part, bounds_of, part_numbers
-from ray_jobs.duplicate_files import write_duplicates
+from ray_jobs.deduplication.band_shares import find_candidates
+from ray_jobs.deduplication.candidate_comparison import Comparison
+from ray_jobs.deduplication.document_parts import Part, bounds_of, part_numbers
+from ray_jobs.deduplication.duplicate_files import write_duplicates
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
 

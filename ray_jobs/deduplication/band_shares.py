@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from core.dedup.candidates import FOLLOWING, bucket_pairs, merged, packed
 from core.dedup.key_files import mapped, save_arrays
 from core.dedup.minhash import MinhashDedup
-from ray_jobs.document_parts import Part, bounds_of, part_numbers, source_numbers
-from ray_jobs.first_occurrences import FirstOccurrences, first_of
+from ray_jobs.deduplication.document_parts import Part, bounds_of, part_numbers, source_numbers
+from ray_jobs.deduplication.first_occurrences import FirstOccurrences, first_of
 from ray_jobs.parallel import each
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession

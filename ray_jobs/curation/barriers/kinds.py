@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from core.recipe.schema import Data, Step
-from ray_jobs.barriers.bloom import BloomBarrier
-from ray_jobs.barriers.exact import ExactBarrier
-from ray_jobs.barriers.mixture import MixtureBarrier
-from ray_jobs.barriers.near import NearBarrier
-from ray_jobs.barriers.quality import QualityBarrier
-from ray_jobs.barriers.substring import SubstringBarrier
-from ray_jobs.curate_pass import Barrier
+from ray_jobs.curation.barriers.bloom import BloomBarrier
+from ray_jobs.curation.barriers.exact import ExactBarrier
+from ray_jobs.curation.barriers.mixture import MixtureBarrier
+from ray_jobs.curation.barriers.near import NearBarrier
+from ray_jobs.curation.barriers.quality import QualityBarrier
+from ray_jobs.curation.barriers.substring import SubstringBarrier
+from ray_jobs.curation.passes import Barrier
 
 
 def looks_at_all(step: Step) -> bool:

@@ -18,7 +18,7 @@ from core.artifacts.atomic import atomic_path, write_json
 from core.dedup.bloom import BloomDedup, BloomFilter, bloom_duplicates, count_ngrams
 from core.documents.ledger import SPANS, Verdict
 from core.documents.table import content
-from ray_jobs.curate_pass import Corpus, Decided
+from ray_jobs.curation.passes import Corpus, Decided
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
 

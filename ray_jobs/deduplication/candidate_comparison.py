@@ -18,8 +18,8 @@ from core.dedup.key_files import mapped, save_arrays
 from core.dedup.minhash import MinhashDedup
 from core.dedup.ngrams import Shingles, shingles
 from core.dedup.verification import compare, join_similar
-from ray_jobs.band_shares import Candidates
-from ray_jobs.document_parts import Part, part_numbers
+from ray_jobs.deduplication.band_shares import Candidates
+from ray_jobs.deduplication.document_parts import Part, part_numbers
 from ray_jobs.parallel import each
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession

@@ -29,8 +29,8 @@ from core.filters.quality import quality
 from core.filters.refusals import refusals
 from core.filters.repetition import repetition
 from core.recipe.schema import Step
-from ray_jobs.curate_pass import Work
-from ray_jobs.curate_prepare import MATCHED
+from ray_jobs.curation.passes import Work
+from ray_jobs.curation.prepare import MATCHED
 
 FILTERS: dict[str, Callable[[pa.Table, Any], Verdict]] = {
     "length": length,

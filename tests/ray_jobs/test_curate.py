@@ -1,4 +1,4 @@
-"""`curate` in this process, without a Ray: what steps leave of sources, and that nothing depends on how they are cut."""
+"""`curate` in this process, without a Ray: what steps leave, and that nothing depends on how sources are cut."""
 
 from __future__ import annotations
 

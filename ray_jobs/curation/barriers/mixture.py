@@ -18,7 +18,7 @@ from core.documents.ledger import Verdict
 from core.documents.mixture import Mixture, Part, draw_mixture, keys
 from core.documents.table import content
 from core.documents.token_counts import count_tokens
-from ray_jobs.curate_pass import Corpus, Decided
+from ray_jobs.curation.passes import Corpus, Decided
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.artifacts.atomic import atomic_path
 from core.dedup.clusters import Removed
 from core.dedup.key_files import mapped, save_arrays
-from ray_jobs.document_parts import Part, bounds_of, part_numbers
+from ray_jobs.deduplication.document_parts import Part, bounds_of, part_numbers
 from ray_jobs.parallel import each
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession

@@ -13,9 +13,9 @@ import pytest
 
 from core.dedup.key_files import save_arrays
 from core.dedup.minhash import MinhashDedup, band_keys, find_near_duplicates
-from ray_jobs.document_parts import Part
-from ray_jobs.near_duplicates import Summary
-from ray_jobs.near_duplicates import find_near_duplicates as find_through_files
+from ray_jobs.deduplication.document_parts import Part
+from ray_jobs.deduplication.near_duplicates import Summary
+from ray_jobs.deduplication.near_duplicates import find_near_duplicates as find_through_files
 from ray_jobs.progress import Reporter
 
 SEED = 42
@@ -99,8 +99,8 @@ def test_cut_into_parts_and_shares_it_removes_the_same_as_in_memory(
     options: MinhashDedup, small: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if small:
-        monkeypatch.setattr("ray_jobs.first_occurrences.PARTITION", 700)
-        monkeypatch.setattr("ray_jobs.band_shares.SHARE", 900)
+        monkeypatch.setattr("ray_jobs.deduplication.first_occurrences.PARTITION", 700)
+        monkeypatch.setattr("ray_jobs.deduplication.band_shares.SHARE", 900)
         monkeypatch.setattr("core.dedup.verification.CHUNK", 2000)
         monkeypatch.setattr("core.dedup.verification.BLOCK", 50)
     texts = corpus(1)

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.dedup.key_files import mapped, save_arrays
-from ray_jobs import first_occurrences
-from ray_jobs.first_occurrences import FirstOccurrences, find_first
+from ray_jobs.deduplication import first_occurrences
+from ray_jobs.deduplication.first_occurrences import FirstOccurrences, find_first
 from ray_jobs.progress import Reporter
 
 

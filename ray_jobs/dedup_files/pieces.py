@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.dedup.key_files import mapped, save_arrays
 from core.dedup.minhash import MinhashDedup, band_keys
 from core.errors import DataError
-from ray_jobs.parquet_rows import batches, parquet_file
+from ray_jobs.dedup_files.parquet_rows import batches, parquet_file
 
 Rows = NDArray[np.int64]
 

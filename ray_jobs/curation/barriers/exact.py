@@ -15,11 +15,11 @@ from core.artifacts.atomic import atomic_path
 from core.dedup.exact import ExactDedup, content_keys, keys_by_source, piece_keys, piece_spans, pieces
 from core.documents.ledger import Verdict
 from core.documents.table import content
-from ray_jobs.barriers.duplicates import write_duplicates
-from ray_jobs.barriers.removal import ids_of, removed_documents, source_numbers
-from ray_jobs.curate_pass import Corpus, Decided
-from ray_jobs.duplicate_files import DUPLICATES
-from ray_jobs.first_occurrences import FirstOccurrences, find_first
+from ray_jobs.curation.barriers.duplicates import write_duplicates
+from ray_jobs.curation.barriers.removal import ids_of, removed_documents, source_numbers
+from ray_jobs.curation.passes import Corpus, Decided
+from ray_jobs.deduplication.duplicate_files import DUPLICATES
+from ray_jobs.deduplication.first_occurrences import FirstOccurrences, find_first
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from core.dedup.minhash import MinhashDedup, band_keys
 from core.documents.table import content
-from ray_jobs.barriers.duplicates import write_duplicates
-from ray_jobs.barriers.removal import removed_documents
-from ray_jobs.curate_pass import Corpus, Decided
-from ray_jobs.near_duplicates import Part, find_near_duplicates
+from ray_jobs.curation.barriers.duplicates import write_duplicates
+from ray_jobs.curation.barriers.removal import removed_documents
+from ray_jobs.curation.passes import Corpus, Decided
+from ray_jobs.deduplication.near_duplicates import Part, find_near_duplicates
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
 

@@ -17,9 +17,9 @@ from core.documents.files import file_format
 from core.documents.reading import SHARD_BYTES, Shard
 from core.documents.rows import Problem, Row, json_lines, known_names, line_rows, named
 from core.documents.streams import Unreadable
-from ray_jobs.dedup_pieces import Bundle, Keys, Notes, Piece, Reading, strings
-from ray_jobs.json_columns import columns_of, conformed, unified
-from ray_jobs.parquet_rows import batches, group_bounds, parquet_file
+from ray_jobs.dedup_files.json_columns import columns_of, conformed, unified
+from ray_jobs.dedup_files.parquet_rows import batches, group_bounds, parquet_file
+from ray_jobs.dedup_files.pieces import Bundle, Keys, Notes, Piece, Reading, strings
 
 BATCH_BYTES = 1 << 24  # of JSON Lines that become columns together
 ADDED = ("cluster_id", "kept_id", "jaccard")  # columns of removed rows

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core.artifacts.atomic import write_json
 from core.documents.table import DOCUMENTS, content
-from ray_jobs.curate_pass import Corpus
+from ray_jobs.curation.passes import Corpus
 
 CLUSTERS = 10  # the largest, of which the texts are shown
 MEMBERS = 5  # removed documents of each

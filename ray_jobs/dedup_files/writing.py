@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from core.artifacts.atomic import atomic_path
 from core.documents.streams import Unreadable
 from core.errors import DataError
-from ray_jobs.dedup_pieces import Bundle, Piece, Rows
-from ray_jobs.dedup_reading import ADDED
-from ray_jobs.json_columns import conformed
-from ray_jobs.parquet_rows import batches, parquet_file
+from ray_jobs.dedup_files.json_columns import conformed
+from ray_jobs.dedup_files.parquet_rows import batches, parquet_file
+from ray_jobs.dedup_files.pieces import Bundle, Piece, Rows
+from ray_jobs.dedup_files.reading import ADDED
 
 TYPES = dict(zip(ADDED, (pa.string(), pa.string(), pa.float64()), strict=True))
 

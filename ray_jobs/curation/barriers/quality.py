@@ -18,7 +18,7 @@ from core.documents.ranking import top
 from core.documents.table import content
 from core.filters.quality import FastTextQuality, Quality, quality_scores
 from core.filters.quality_model import QualityModel
-from ray_jobs.curate_pass import Corpus, Decided
+from ray_jobs.curation.passes import Corpus, Decided
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
 
