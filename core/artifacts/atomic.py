@@ -58,10 +58,10 @@ def _refusal(path: Path, error: OSError) -> ResourceError:
     if error.errno in FULL:
         return ResourceError(
             f"{path}: no space left on the device. Nothing finished is lost: free some space, "
-            "or choose another place with --runs-dir, and give the same command again."
+            "or choose another place (--runs-dir, or --out of dedup), and give the same command again."
         )
     return ResourceError(
-        f"{path}: cannot be written ({error.strerror or error}). Choose a directory that can be, with --runs-dir."
+        f"{path}: cannot be written ({error.strerror or error}). Choose one that can be: --runs-dir, or --out of dedup."
     )
 
 

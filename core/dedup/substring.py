@@ -85,8 +85,8 @@ def window_keys(content: pa.LargeStringArray, options: SubstringDedup) -> Window
 
     data, offsets = buffers(content)
     starts, stops = offsets[:-1].copy(), offsets[1:].copy()  # writable as in `bloom`, so that it is compiled once
-    size = options.min_tokens
-    return Windows(*kernels.ngrams(data, starts, stops, size, size, options.unit == "character", character_classes()[1]))
+    size, by_character = options.min_tokens, options.unit == "character"
+    return Windows(*kernels.ngrams(data, starts, stops, size, size, by_character, character_classes()[1]))
 
 
 def repeated_spans(

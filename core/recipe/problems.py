@@ -90,6 +90,9 @@ def _problems(tree: Tree, values: dict[str, Any], error: ValidationError) -> Ite
     details: dict[Loc, list[Any]] = {}
     for detail in error.errors():
         details.setdefault(_written(values, detail["loc"], detail["type"]), []).append(detail)
+    for loc in [loc for loc in details if isinstance(_at(values, loc), dict)]:
+        if any(other[: len(loc)] == loc and other != loc for other in details):
+            del details[loc]  # that it is no number either: what is wrong within it says more
     for loc, several in sorted(details.items(), key=lambda item: item[1][0]["type"] != "extra_forbidden"):
         kind = several[0]["type"]
         where, key = place(tree, loc), key_path(loc)
@@ -153,10 +156,11 @@ _PLACEHOLDERS: dict[Loc, Any] = {
 def _written(values: dict[str, Any], loc: Loc, kind: str) -> Loc:
     """pydantic's location without the names of union members and the like, which nobody wrote."""
     written: Loc = ()
-    for part in loc:
-        if _at(values, (*written, part)) is None and part not in _keys(_at(values, written)):
-            return (*written, part) if kind == "missing" else written
-        written = (*written, part)
+    for number, part in enumerate(loc):
+        if _at(values, (*written, part)) is not None or part in _keys(_at(values, written)):
+            written = (*written, part)
+        elif kind == "missing" and number == len(loc) - 1:
+            return (*written, part)
     return written
 
 
@@ -213,12 +217,13 @@ def model_at(loc: Loc) -> type[BaseModel] | None:
 
 
 def _inner(annotation: Any) -> Any:
-    """X of `X | None`; Annotated and other unions as they are."""
+    """X of `X | None`, and the class of options among the members of another union; Annotated unwrapped."""
     if typing.get_origin(annotation) is typing.Annotated:
         return _inner(typing.get_args(annotation)[0])
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         members = [member for member in typing.get_args(annotation) if member is not type(None)]
-        return _inner(members[0]) if len(members) == 1 else annotation
+        options = [inner for inner in map(_inner, members) if isinstance(inner, type) and issubclass(inner, BaseModel)]
+        return _inner(members[0]) if len(members) == 1 else options[0] if len(options) == 1 else annotation
     return annotation
 
 

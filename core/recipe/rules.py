@@ -51,7 +51,8 @@ def _known_sources(tree: Tree, recipe: Recipe) -> Broken:
     named: list[tuple[Loc, Iterable[str]]] = [(("data", "mixture"), recipe.data.mixture or ())]
     named += [(("train", name, "data", "sources"), phase.data.sources) for name, phase in recipe.train.items()]
     for number, step in enumerate(recipe.data.steps):
-        named.append((("data", "steps", number, step.kind, "sources"), getattr(step.options, "sources", None) or ()))
+        for key in ("sources", "priority"):
+            named.append((("data", "steps", number, step.kind, key), getattr(step.options, key, None) or ()))
     tokenizer = recipe.model.tokenizer
     if tokenizer and tokenizer.train and tokenizer.train.sources:
         named.append((("model", "tokenizer", "train", "sources"), tokenizer.train.sources))

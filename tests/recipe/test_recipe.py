@@ -65,6 +65,20 @@ def test_a_right_recipe_has_no_problems(recipe):
     assert check_recipe(str(recipe)) == []
 
 
+@pytest.mark.parametrize(
+    ("mixture", "told"),
+    [
+        ("{lib: {tokns: 5}, talk: all}", "data.mixture.lib.tokns: found unknown key 'tokns'; expected a known key"),
+        ("{lib: {tokens: -1}, talk: all}", "data.mixture.lib.tokens: found -1 (integer); expected greater than or"),
+        ("{lib: some, talk: all}", "data.mixture.lib: found 'some' (text); expected a valid integer or 'all' or"),
+        ("{lib: {share: 0.7}, talk: {share: 0.7}}", "the shares add up to 1.4, more than 1"),
+        ("{lib: {share: 0.7}}", "the shares add up to 0.7"),
+    ],
+)
+def test_what_is_wrong_with_a_mixture_is_told_where_it_is(recipe, mixture, told):
+    assert any(told in line for line in problems(recipe, overrides=[f"data.mixture={mixture}"]))
+
+
 def test_shipped_recipes_are_right_in_every_scale():
     assert shipped_recipes()
     for name in shipped_recipes():
