@@ -72,7 +72,6 @@ def test_a_right_recipe_has_no_problems(recipe):
         ("{lib: {tokens: -1}, talk: all}", "data.mixture.lib.tokens: found -1 (integer); expected greater than or"),
         ("{lib: some, talk: all}", "data.mixture.lib: found 'some' (text); expected a valid integer or 'all' or"),
         ("{lib: {share: 0.7}, talk: {share: 0.7}}", "the shares add up to 1.4, more than 1"),
-        ("{lib: {share: 0.7}}", "the shares add up to 0.7"),
     ],
 )
 def test_what_is_wrong_with_a_mixture_is_told_where_it_is(recipe, mixture, told):
