@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from core.dedup.exact import Pieces, pieces, spans
-from core.dedup.ngrams import buffers
 from core.documents.ledger import Verdict
+from core.documents.table import buffers
 from core.documents.token_counts import character_classes
 from core.errors import DataError, ResourceError
 from core.options import Options

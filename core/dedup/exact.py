@@ -13,8 +13,8 @@ import xxhash
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from core.dedup.ngrams import buffers
 from core.documents.ledger import SPANS
+from core.documents.table import buffers
 from core.options import Options
 
 EXACT_DUPLICATE = "exact_duplicate"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from core.dedup.ngram_kernels import BASE, EMPTY, HALF, NINE, ONE, ZERO, Hashes, Offsets, compiled, mix
+from core.dedup.ngram_kernels import BASE, EMPTY, HALF, NINE, ONE, ZERO, Hashes, Offsets, mix
+from core.documents.compiled import compiled
 
 
 @compiled

@@ -18,8 +18,9 @@ from pydantic import Field, model_validator
 from core.dedup.candidates import candidate_pairs
 from core.dedup.clusters import Exact, Keep, Linkage, keep_order, removals
 from core.dedup.minhash_presets import PRESETS, Preset
-from core.dedup.ngrams import Unit, buffers, character_tables, text_buffers
+from core.dedup.ngrams import Unit, character_tables, text_buffers
 from core.dedup.verification import exact_jaccards, similar_pairs
+from core.documents.table import buffers
 from core.options import Options
 
 LANES = 32  # permutations that the compiled loop takes at a time

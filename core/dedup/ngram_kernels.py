@@ -1,7 +1,7 @@
 """Compiled passes from the bytes of a text column to hashes of its n-grams. Import inside functions: numba is heavy.
 
 All in one file, because numba's cache sees a change only in the file of the function that it compiled.
-The tokens are the words that `re.findall(r"\\w+", text.lower())` gives; none of them becomes a Python object:
+The tokens are the words that `core.dedup.ngrams.words` gives; none of them becomes a Python object:
 
 - a character's value is a random 64-bit number with the highest bit set, or 0 if it is not part of a word;
 - the hash of a word is the sum of its characters' values times powers of 9;
@@ -13,14 +13,11 @@ of each ASCII character, `folded` uint32[0x110000] each code point lower-cased, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from core.documents.compiled import compiled
+
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
 Hashes = NDArray[np.uint64]
@@ -33,14 +30,6 @@ MULTIPLIER = np.uint64(0xD6E8FEB86659FD93)
 SPACE = np.uint64(32)
 EMPTY = ZERO  # the band keys of a document without n-grams
 UNROLLED = 4  # n-grams that `_minima` takes at a time
-
-
-def compiled(function: Function) -> Function:
-    """Compiles at the first call, without the GIL, and keeps the machine code beside the module if it can."""
-    try:
-        return cast(Function, numba.njit(cache=True, nogil=True, error_model="numpy")(function))
-    except RuntimeError:  # no directory to be written, neither here nor in the user's home
-        return cast(Function, numba.njit(nogil=True, error_model="numpy")(function))
 
 
 @compiled
@@ -317,46 +306,3 @@ def band_keys(
                 key = key * BASE + np.uint64(minima[band * rows_per_band + i])
             keys[row, band] = max(mix(key), ONE)
     return keys
-
-
-@compiled
-def first_hits(
-    data: Bytes,
-    offsets: Offsets,
-    begins: Offsets,
-    lengths: Offsets,
-    known: Hashes,
-    bits: Bytes,
-    letters: Hashes,
-    folded: Numbers,
-) -> tuple[Offsets, Offsets]:
-    """For each document the first place, from the word `begins` on, of a sequence of words that is known by its hash.
-
-    lengths: of the known sequences, in words, the longest first; known: uint64, ascending;
-    bits: a power of two of them, set where a known hash leads; returns the word's number, or -1, and the index into
-    `known`, both int64[rows].
-    """
-    rows = len(offsets) - 1
-    places = np.full(rows, -1, np.int64)
-    entries = np.full(rows, -1, np.int64)
-    tokens = _scratch(offsets, True)
-    grams = np.empty_like(tokens)
-    shift = np.uint64(64)
-    size = 1
-    while size < 8 * len(bits):
-        size *= 2
-        shift -= ONE
-    for row in range(rows):
-        count = _tokens(data[offsets[row] : offsets[row + 1]], True, letters, folded, tokens)
-        for n in lengths:
-            if entries[row] >= 0:  # only an earlier place is of interest
-                count = min(count, places[row] + n - 1)
-            for i in range(_roll(tokens[begins[row] : count], n, grams)):
-                bit = grams[i] >> shift
-                if not bits[bit >> np.uint64(3)] >> (bit & np.uint64(7)) & ONE:
-                    continue
-                entry = np.searchsorted(known, grams[i])
-                if entry < len(known) and known[entry] == grams[i]:
-                    places[row], entries[row] = begins[row] + i, entry
-                    break
-    return places, entries

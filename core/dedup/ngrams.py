@@ -1,12 +1,14 @@
 """The n-grams of documents as hashes: what similarity and overlap between documents are counted in.
 
-Tokens are the words `re.findall(r"\\w+", text.lower())`, so punctuation and case do not count in any script, or the
-characters of these words joined by single spaces.
+Tokens are words, lower-cased and without punctuation, or the characters of these words joined by single spaces. A word
+is a run of what Python's `\\w` takes and of combining marks, which `\\w` leaves out though Hindi's vowels are such.
+Marks are taken as they are written: NFC and NFD differ. Scripts without spaces have long words: take characters there.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -16,9 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from core.documents.table import buffers
+
 Unit = Literal["word", "character"]
 
-WORD = re.compile(r"\w+")
+SELECTORS = {*range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)}  # of emoji's looks: no marks
 CODE_POINTS = 0x110000
 
 
@@ -32,7 +36,15 @@ class Shingles:
 
 def words(text: str) -> list[str]:
     """The words of a text, lower-cased and without punctuation."""
-    return WORD.findall(text.lower())
+    return word_pattern().findall(text.lower())
+
+
+@cache
+def word_pattern() -> re.Pattern[str]:
+    """A word of lower-cased text: letters, digits and underscores of any script with their combining marks."""
+    every = (code for code in range(CODE_POINTS) if code not in SELECTORS)
+    marks = "".join(chr(code) for code in every if unicodedata.category(chr(code)) in ("Mn", "Mc"))
+    return re.compile(rf"[\w{marks}]+")
 
 
 def shingles(content: pa.LargeStringArray, ngram: int, unit: Unit = "word") -> Shingles:
@@ -69,24 +81,10 @@ def text_buffers(content: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArr
     return buffers(pc.replace_with_mask(content, pa.array(rows), pa.array(lowered, content.type)))
 
 
-def buffers(content: pa.LargeStringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The bytes of the column and offsets int64[rows + 1] into them, without a copy, read-only. Nulls are empty."""
-    if content.null_count:
-        content = pc.fill_null(content, "")
-    _, starts, text = content.buffers()
-    data = np.frombuffer(text if text is not None else b"", np.uint8)
-    offsets = np.zeros(1, np.int64)
-    if len(content):
-        offsets = np.frombuffer(starts, np.int64)[content.offset : content.offset + len(content) + 1]
-    data.flags.writeable = False  # one type of arguments, so that each kernel is compiled once
-    offsets.flags.writeable = False
-    return data, offsets
-
-
 @cache
 def character_tables() -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
     """What the kernels know of characters: the hash value of the ASCII ones uint64[128], and each code point
-    lower-cased uint32[0x110000]; 0 for what is not part of a word. Both are Python's own lower() and \\w.
+    lower-cased uint32[0x110000]; 0 for what is not part of a word: by Python's own lower(), and as in `word_pattern`.
     """
     from core.dedup import ngram_kernels as kernels
 
@@ -95,7 +93,7 @@ def character_tables() -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
     text = codes.astype("<u4").tobytes().decode("utf-32-le").lower()
     lowered = np.frombuffer(text.encode("utf-32-le"), "<u4")
     folded = np.zeros(CODE_POINTS, np.uint32)
-    for run in WORD.finditer(text):
+    for run in word_pattern().finditer(text):
         folded[codes[run.start() : run.end()]] = lowered[run.start() : run.end()]
     letters = np.array([kernels.mix(code) | kernels.HIGHEST if code else 0 for code in folded[:128]], np.uint64)
     return letters, folded

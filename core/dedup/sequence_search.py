@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.dedup.ngrams import buffers, character_tables, ordered_ngrams, text_buffers, words
+from core.dedup.ngrams import character_tables, ordered_ngrams, text_buffers, words
+from core.documents.table import buffers
 
 
 @dataclass(frozen=True)

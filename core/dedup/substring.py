@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from core.dedup.exact import spans
-from core.dedup.ngrams import buffers
 from core.documents.ledger import SPANS, Verdict
+from core.documents.table import buffers
 from core.documents.token_counts import character_classes
 from core.options import Options
 

@@ -9,7 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from core.dedup.candidates import numbered
-from core.dedup.ngrams import Shingles, Unit, buffers, shingles
+from core.dedup.ngrams import Shingles, Unit, shingles
+from core.documents.table import buffers
 
 CHUNK = 1 << 26  # bytes of the documents whose n-grams are held at a time
 BLOCK = 1 << 18  # pairs of which those that are connected already are left out together

@@ -19,7 +19,7 @@ from ray_jobs.parallel import each
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
 
-SHARE = 1 << 25  # bytes of keys that a task brings together, at least; of many keys
+SHARE = 1 << 24  # bytes of keys that a task brings together, at least; of many keys
 SHARES = 256  # make them, until a task has
 LARGEST_SHARE = 1 << 29  # bytes
 SOURCE_SALT = 0x9E3779B97F4A7C15  # times a source's number: added to keys where sources are not compared

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pickle
-import re
 import time
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from core.dedup.decontaminate import (
 )
 from core.documents.ledger import SPANS
 from core.documents.source import Fields, Source
+from tests.dedup.reference import in_word, words_of
 
 AGAINST = {"questions": Source(files="questions.jsonl", fields=Fields(text="question"))}
 LONG = "Natalia sold clips to 48 of her friends in April, and then she sold half as many in May."
@@ -50,10 +51,6 @@ def evidence(found: EvaluationIndex, *texts: str) -> list[str | None]:
     hits: list[str | None] = verdict.evidence.to_pylist()
     assert verdict.reason.to_pylist() == [None if hit is None else "contaminated" for hit in hits]
     return hits
-
-
-def words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
 
 
 def test_thirteen_words_of_an_item_in_sequence_are_a_leak_and_twelve_are_not() -> None:
@@ -86,36 +83,36 @@ def test_items_shorter_than_the_minimum_are_counted_and_not_searched_for() -> No
 
 def test_case_and_punctuation_do_not_count_in_any_script() -> None:
     found = index(
-        "Ο ΣΟΦΟΣ λέει: ένα δύο τρία τέσσερα πέντε", "हम सब — एक दो तीन चार पाँच", "你好 世界 一 二 三 四 五 六"
+        "Ο ΣΟΦΟΣ λέει: ένα δύο τρία τέσσερα πέντε", "हम सब — एक दो तीन चार पाँच छः", "你好 世界 一 二 三 四 五 六"
     )
     assert found.too_short == 0
     assert evidence(
         found,
         "«ο σοφος» ΛΈΕΙ ένα, δύο; ΤΡΊΑ τέσσερα πέντε",
         "ο σοφοσ λέει ένα δύο τρία τέσσερα πέντε",
-        "हम, सब, एक, दो, तीन, चार, पाँच।",
+        "हम, सब, एक, दो, तीन, चार, पाँच, छः।",
         "「你好」，世界。一、二、三、四、五、六！",
     ) == [
         "q0: ο σοφος λέει ένα δύο τρία τέσσερα πέντε",
         None,  # no final sigma
-        f"q1: {' '.join(words('हम सब एक दो तीन चार पाँच'))}",
+        f"q1: {' '.join(words_of('हम सब एक दो तीन चार पाँच छः'))}",
         "q2: 你好 世界 一 二 三 四 五 六",
     ]
 
 
 def test_the_first_leak_in_the_text_is_told_and_at_one_place_the_longest() -> None:
-    start = " ".join(words(LONG)[:9])
+    start = " ".join(words_of(LONG)[:9])
     found = index(SHORT, start, LONG)
-    first_words = " ".join(words(LONG)[:13])
+    first_words = " ".join(words_of(LONG)[:13])
     assert evidence(found, f"{LONG} {SHORT}", f"{SHORT} {LONG}", f"{start} {SHORT}") == [
         f"q2: {first_words}",
-        f"q0: {' '.join(words(SHORT))}",
+        f"q0: {' '.join(words_of(SHORT))}",
         f"q1: {start}",
     ]
 
 
 def test_of_items_with_the_same_words_the_first_is_told() -> None:
-    assert evidence(index(SHORT, SHORT.lower()), SHORT) == [f"q0: {' '.join(words(SHORT))}"]
+    assert evidence(index(SHORT, SHORT.lower()), SHORT) == [f"q0: {' '.join(words_of(SHORT))}"]
 
 
 def test_a_hash_that_other_words_share_drops_nothing_and_the_search_goes_on() -> None:
@@ -126,7 +123,7 @@ def test_a_hash_that_other_words_share_drops_nothing_and_the_search_goes_on() ->
     items[short] = items[short[::-1]]
     colliding = replace(found, items=items)
     assert matches(column(f"{SHORT} {SHORT} {LONG}"), colliding)["item_id"].to_pylist() == ["q2"]
-    leak = f"q2: {' '.join(words(LONG)[:13])}"
+    leak = f"q2: {' '.join(words_of(LONG)[:13])}"
     assert evidence(colliding, SHORT, f"{SHORT} {SHORT} {LONG}", LONG) == [None, leak, leak]
 
 
@@ -169,7 +166,7 @@ def test_the_span_is_cut_from_its_first_word_to_its_last() -> None:
     ]
     evidence = contamination(column(f"x {SHORT}"), found).spans
     assert evidence is not None
-    assert evidence["evidence"].to_pylist() == [f"q1: {' '.join(words(SHORT))}"]
+    assert evidence["evidence"].to_pylist() == [f"q1: {' '.join(words_of(SHORT))}"]
 
 
 def test_spans_that_overlap_or_touch_are_one() -> None:
@@ -194,10 +191,14 @@ def test_letters_whose_lower_case_depends_on_their_neighbours_shift_no_span() ->
 @unhurried
 @given(st.text(st.sampled_from("aAΣσςİiȺ\u0307中. '"), max_size=30), st.integers(1, 3))
 def test_places_of_such_letters_are_those_of_a_search_character_by_character(text: str, length: int) -> None:
-    item = "a i σ ας αa aa ai ia a a i i σ σ aσ σa σς ⱥ aⱥ 中 aσ aς i i"
-    known = [words(item)[i : i + length] for i in range(len(words(item)) - length + 1)]
+    item = "a i\u0307 σ ας αa aa ai ia a a i i σ σ aσ σa σς ⱥ aⱥ 中 aσ aς i i"
+    known = [words_of(item)[i : i + length] for i in range(len(words_of(item)) - length + 1)]
     origin = [place for place, character in enumerate(text) for _ in character.lower()]
-    runs = [(run[0], origin[run.start()], origin[run.end() - 1] + 1) for run in re.finditer(r"\w+", text.lower())]
+    runs = []
+    for inside, run in groupby(enumerate(text.lower()), lambda place: in_word(place[1])):
+        if inside:
+            places, characters = zip(*run, strict=True)
+            runs.append(("".join(characters), origin[places[0]], origin[places[-1]] + 1))
     expected = []
     for i in range(len(runs) - length + 1):
         here = runs[i : i + length]
@@ -208,8 +209,8 @@ def test_places_of_such_letters_are_those_of_a_search_character_by_character(tex
 
 
 def test_a_span_may_end_within_the_two_characters_of_a_dotted_capital_i() -> None:
-    """Its lower case is an i and a mark that is no part of a word."""
-    found = index("a b c d e f g i", action="span")
+    """Its lower case is an i and a mark."""
+    found = index("a b c d e f g i\u0307", action="span")
     assert cut(found, "x A B C D E F G İ y") == [[("A B C D E F G İ", "q0")]]
 
 
@@ -251,7 +252,7 @@ def test_all_items_that_a_document_matches_are_told_once_with_their_first_place(
     told = [(row["row"], row["item_id"], row["begin"]) for row in table.to_pylist()]
     later = begin + len(SHORT) + 3
     assert told == [(1, "q1", begin), (1, "q0", later), (1, "q3", later), (2, "q1", 0)]
-    assert table["words"].to_pylist()[:2] == [" ".join(words(SHORT)), " ".join(words(LONG)[:13])]
+    assert table["words"].to_pylist()[:2] == [" ".join(words_of(SHORT)), " ".join(words_of(LONG)[:13])]
     assert table["end"].to_pylist()[0] == begin + len(SHORT) - 1
     leaks = find_leaks(column("none", text, SHORT), found)
     assert matches(column("none", text, SHORT), found, leaks).equals(table)
@@ -272,7 +273,7 @@ def test_real_questions_are_found_in_documents_that_quote_them(shared_data: Path
     if not turns:
         pytest.skip("no MT-Bench questions")
     found = index(*turns)
-    long = [number for number, turn in enumerate(turns) if len(words(turn)) >= 8]
+    long = [number for number, turn in enumerate(turns) if len(words_of(turn)) >= 8]
     assert found.too_short == len(turns) - len(long)
     table = matches(column(*(f"They asked: {turns[number]}\nNo answer." for number in long)), found)
     told = set(zip(table["row"].to_pylist(), table["item_id"].to_pylist(), strict=True))
