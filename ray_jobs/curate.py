@@ -165,15 +165,20 @@ def _told(ledger: dict[str, Any]) -> Iterator[str]:
     """What became of each source, in lines."""
     for name, source in ledger["sources"].items():
         kept, read = source["kept"]["documents"], source["read"]["documents"]
-        losses = []
-        for step in source["steps"]:
-            why = [f"{reason} {count:,}" for reason, count in step["dropped"].items()]
-            why += [f"{reason} cut {count['spans']:,} times" for reason, count in step["cut"].items()]
-            if why:
-                losses.append(f"{step['step']} ({', '.join(why)})")
-        yield f"curate {name}: {kept:,} of {read:,} documents kept" + (
-            f"; lost to {', '.join(losses)}" if losses else ""
-        )
+        told = [f"{kept:,} of {read:,} documents kept"]
+        for word, what in (("dropped", "dropped"), ("edited", "cut")):
+            steps = {step["step"]: step[what] for step in source["steps"] if step[what]}
+            if steps:
+                told.append(f"{word} by " + ", ".join(f"{step} ({_reasons(counts)})" for step, counts in steps.items()))
+        yield f"curate {name}: {'; '.join(told)}"
+
+
+def _reasons(counts: dict[str, Any]) -> str:
+    """Documents dropped, or places edited, by reason."""
+    return ", ".join(
+        f"{reason} {count:,}" if isinstance(count, int) else f"{reason} {count['spans']:,} places"
+        for reason, count in counts.items()
+    )
 
 
 def _final_files(directory: Path, pieces: list[Shard]) -> list[Path]:

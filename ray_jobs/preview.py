@@ -41,7 +41,10 @@ def preview(name: str, scale: str | None, overrides: list[str] | None, documents
             cuts = Counter(f"{cut['step']}: {cut['reason']}" for cut in document["cut_by"])
             trimmed = ", ".join(f"{what} ({times} times)" for what, times in cuts.items())
             fate = f"[red]{escape(drops)}[/]" if drops else "[green]kept[/]"
-            console.print(f"[dim]{escape(document['id'])}[/]  {fate}  [yellow]{escape(trimmed)}[/]")
+            unasked = (
+                f"[dim](not asked: {escape(', '.join(document['not_asked']))})[/]" if document["not_asked"] else ""
+            )
+            console.print(f"[dim]{escape(document['id'])}[/]  {fate}  [yellow]{escape(trimmed)}[/] {unasked}")
             for message in document["messages"] or _pair(document):
                 console.print(f"[bold]{escape(message['role'])}[/]: {escape(_cut(message['content']))}")
             if document["messages"] is None and document["prompt"] is None:
@@ -95,6 +98,7 @@ def _described(resolved: Resolved, table: pa.Table) -> Any:
             "meta": document["meta"],
             "dropped_by": dropped_by,
             "cut_by": cuts,
+            "not_asked": [label for label in step_labels(data) if label not in verdicts],
         }
 
 

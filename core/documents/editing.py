@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.documents.ledger import CUT, Ledger, Verdict, dropped_rows
+from core.documents.ledger import CUT, SPANS, Ledger, Verdict, dropped_rows
 from core.documents.table import DOCUMENTS, buffers, content
 
 NOTHING_LEFT = "nothing_left"
@@ -19,7 +20,8 @@ PAIR = ("prompt", "chosen", "rejected")
 def carry_out(documents: pa.Table, step: str, verdict: Verdict, ledger: Ledger) -> tuple[pa.Table, pa.Table, pa.Table]:
     """The documents that are left, the rows of DROPPED and the rows of CUT; the ledger counts them.
 
-    A document of which only white space is left is dropped as it was.
+    A text of which only white space is left is dropped as it was, and so is a dialogue of which a turn, or a pair of
+    which a part, would be empty that was not.
     """
     if verdict.labels is not None:
         ledger.labelled(documents, step, verdict.labels)
@@ -27,28 +29,68 @@ def carry_out(documents: pa.Table, step: str, verdict: Verdict, ledger: Ledger) 
         dropped = dropped_rows(documents, step, verdict)
         ledger.dropped(dropped)
         return documents.filter(pc.is_null(verdict.reason)), dropped, CUT.empty_table()
-    after = edited(documents, verdict.spans)
+    documents = documents.combine_chunks()
     spans = verdict.spans.filter(pc.is_null(verdict.reason.take(verdict.spans["row"])))
-    rows = np.unique(spans["row"].to_numpy())
-    left = pc.utf8_trim_whitespace(content(after.take(pa.array(rows))))
-    emptied = np.zeros(documents.num_rows, bool)
-    emptied[rows] = pc.equal(left, "").to_numpy(zero_copy_only=False)
-    reason = pc.if_else(pa.array(emptied), NOTHING_LEFT, verdict.reason)
-    dropped = dropped_rows(documents, step, Verdict(reason, verdict.evidence))
+    spans = _within_parts(documents, spans)
+    after = edited(documents, spans)
+    verdict = _emptied(documents, after, spans, verdict)
+    dropped = dropped_rows(documents, step, verdict)
     ledger.dropped(dropped)
-    spans = spans.filter(pc.is_null(reason.take(spans["row"])))
-    cut = cut_rows(documents, step, spans)
-    changed = pc.unique(spans["row"])
-    ledger.cut(cut, documents.take(changed), after.take(changed))
-    return after.filter(pc.is_null(reason)), dropped, cut
+    spans = spans.filter(pc.is_null(verdict.reason.take(spans["row"])))
+    ledger.cut(step, documents, spans, after)
+    return after.filter(pc.is_null(verdict.reason)), dropped, cut_rows(documents, step, spans)
+
+
+def _emptied(documents: pa.Table, after: pa.Table, spans: pa.Table, verdict: Verdict) -> Verdict:
+    """The verdict with documents dropped that spans leave empty; evidence: why the first span was cut."""
+    rows, first = np.unique(spans["row"].to_numpy(), return_index=True)
+    was, left = (_texts_of(table.take(pa.array(rows))) for table in (documents, after))
+    reason, evidence = verdict.reason.to_pylist(), verdict.evidence.to_pylist()
+    for place, before, now in zip(range(len(rows)), was, left, strict=True):
+        if any(text.strip() and not kept.strip() for text, kept in zip(before, now, strict=True)):
+            span = {name: spans[name][int(first[place])].as_py() for name in ("reason", "evidence")}
+            reason[rows[place]] = NOTHING_LEFT
+            evidence[rows[place]] = ": ".join(filter(None, span.values()))
+    return Verdict(pa.array(reason, pa.string()), pa.array(evidence, pa.string()))
+
+
+def _texts_of(documents: pa.Table) -> Iterator[list[str]]:
+    """The text of each document, or the texts of its turns or parts."""
+    for document in documents.select(["text", "messages", *PAIR]).to_pylist():
+        if document["text"] is not None:
+            yield [document["text"]]
+        elif document["messages"] is not None:
+            yield [message["content"] or "" for message in document["messages"]]
+        else:
+            yield [document[name] or "" for name in PAIR]
+
+
+def _within_parts(documents: pa.Table, spans: pa.Table) -> pa.Table:
+    """The spans of dialogues and pairs, cut at the ends of turns and parts; the newline between them is nobody's."""
+    of_text = documents["text"].combine_chunks().is_valid().take(spans["row"])
+    if pc.all(of_text).as_py():
+        return spans.combine_chunks()
+    others = spans.filter(pc.invert(of_text)).to_pylist()
+    rows = sorted({span["row"] for span in others})
+    texts = dict(zip(rows, _texts_of(documents.take(pa.array(rows))), strict=True))
+    pieces = []
+    for span in others:
+        start, replacement = 0, span["replacement"]
+        for size in (len(text.encode()) for text in texts[span["row"]]):
+            begin, end = max(span["begin"], start), min(span["end"], start + size)
+            if begin < end:
+                pieces.append({**span, "begin": begin, "end": end, "replacement": replacement})
+                replacement = None
+            start += size + 1
+    both = pa.concat_tables([spans.filter(of_text), pa.Table.from_pylist(pieces, SPANS)])
+    return both.sort_by([("row", "ascending"), ("begin", "ascending")]).combine_chunks()
 
 
 def edited(documents: pa.Table, spans: pa.Table) -> pa.Table:
-    """The documents with spans cut or replaced. Of one that reaches over several messages, each loses its part.
+    """The documents with spans cut or replaced.
 
-    spans: SPANS of the documents' `content`, ascending, apart from each other. The replacement goes where it begins.
+    spans: SPANS of the documents' `content`, ascending, apart from each other, each within one text, turn or part.
     """
-    documents = documents.combine_chunks()
     spliced = _spliced(content(documents), spans)
     touched = np.zeros(documents.num_rows, bool)
     touched[spans["row"].to_numpy()] = True
@@ -118,12 +160,9 @@ def _parts_spliced(texts: list[str], spans: list[dict[str, Any]]) -> list[str]:
         kept, place = [], 0
         for span in spans:
             begin, end = span["begin"] - start, span["end"] - start
-            if begin >= len(text) or end <= 0:
-                continue
-            kept.append(text[place : max(begin, 0)])
-            if begin >= 0 and span["replacement"] is not None:
-                kept.append(span["replacement"].encode())
-            place = min(end, len(text))
+            if 0 <= begin < len(text):
+                kept += [text[place:begin], (span["replacement"] or "").encode()]
+                place = end
         new.append(b"".join([*kept, text[place:]]).decode())
     return new
 

@@ -36,6 +36,7 @@ CUT = pa.schema(
     ]
 )
 MEASURES = ("documents", "bytes", "tokens")
+CUT_MEASURES = ("documents", "spans", "bytes", "bytes_added")  # bytes_added: what replaced spans
 BINS = 32  # of lengths: [0, 1), [1, 2), [2, 4), ... tokens
 
 
@@ -84,26 +85,29 @@ class Ledger:
         for step, label in zip(dropped["step"].to_pylist(), planted_labels(dropped), strict=False):
             self._counts["planted dropped", label, step] += 1
 
-    def cut(self, cut: pa.Table, before: pa.Table, after: pa.Table) -> None:
-        """Counts rows of CUT by one step, and what the documents lost by them: before and after, row by row."""
-        for (source, step, reason), rows in _groups(cut, ["source", "step", "reason"]):
-            self._counts["cut", "documents", source, step, reason] += pc.count_distinct(rows["id"]).as_py()
+    def cut(self, step: str, documents: pa.Table, spans: pa.Table, after: pa.Table) -> None:
+        """Counts SPANS that a step cut or replaced, and what documents lost by them. after: the documents without."""
+        of_spans = pa.table(
+            {
+                "source": documents["source"].take(spans["row"]),
+                "reason": spans["reason"],
+                "row": spans["row"],
+                "bytes": pc.subtract(spans["end"], spans["begin"]),
+                "bytes_added": pc.fill_null(pc.binary_length(spans["replacement"]), 0),
+            }
+        )
+        for (source, reason), rows in _groups(of_spans, ["source", "reason"]):
+            self._counts["cut", "documents", source, step, reason] += pc.count_distinct(rows["row"]).as_py()
             self._counts["cut", "spans", source, step, reason] += rows.num_rows
-            self._counts["cut", "bytes", source, step, reason] += pc.sum(
-                pc.subtract(rows["end"], rows["begin"])
-            ).as_py()
-        for (source, step), _ in _groups(cut, ["source", "step"]):
-            here = pc.equal(before["source"], source)
-            for measure, was, is_now in zip(
-                MEASURES, _amounts(before.filter(here)), _amounts(after.filter(here)), strict=True
-            ):
-                self._counts["changed", measure, source, step] += is_now - was
+            for measure in ("bytes", "bytes_added"):
+                self._counts["cut", measure, source, step, reason] += pc.sum(rows[measure]).as_py()
+        changed = pc.unique(spans["row"])
+        self._change(step, documents.take(changed), -1)
+        self._change(step, after.take(changed), 1)
 
     def copied(self, documents: pa.Table, step: str) -> None:
         """Counts documents that a step added: those that it drew more than once."""
-        for (source,), rows in _groups(documents, ["source"]):
-            for measure, amount in zip(MEASURES, _amounts(rows), strict=True):
-                self._counts["changed", measure, source, step] += amount
+        self._change(step, documents, 1)
 
     def kept(self, documents: pa.Table) -> None:
         """Counts the lengths of documents as they leave the last step."""
@@ -164,7 +168,7 @@ class Ledger:
                 now[measure] += self._counts["changed", measure, source, step]
             entry |= {f"{measure}_kept": now[measure] for measure in MEASURES}
             entry["dropped"] = self._by_reason("dropped", "documents", source, step)
-            of_cut = {what: self._by_reason("cut", what, source, step) for what in ("documents", "spans", "bytes")}
+            of_cut = {what: self._by_reason("cut", what, source, step) for what in CUT_MEASURES}
             entry["cut"] = {
                 reason: {what: counts[reason] for what, counts in of_cut.items()} for reason in of_cut["spans"]
             }
@@ -185,6 +189,11 @@ class Ledger:
         for (source,), rows in _groups(documents, ["source"]):
             for measure, amount in zip(MEASURES, _amounts(rows), strict=True):
                 self._counts[what, measure, source, *more] += amount
+
+    def _change(self, step: str, documents: pa.Table, sign: int) -> None:
+        for (source,), rows in _groups(documents, ["source"]):
+            for measure, amount in zip(MEASURES, _amounts(rows), strict=True):
+                self._counts["changed", measure, source, step] += sign * amount
 
     def _count_lengths(self, when: str, documents: pa.Table) -> None:
         for (source,), rows in _groups(documents, ["source"]):

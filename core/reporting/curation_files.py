@@ -201,6 +201,7 @@ class Contamination(Written):
 
     items: int
     too_short: int
+    unreadable: int = 0  # rows of the test sets
     matches: list[Match]  # those with the most documents
     documents: int
     matched_items: int | None = None

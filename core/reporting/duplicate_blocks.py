@@ -40,6 +40,8 @@ def contamination_blocks(step: str, found: Contamination) -> list[Block]:
         said += (
             f", {count(found.too_short)} of which are too short to be told from common words and were not looked for"
         )
+    if found.unreadable:
+        said += f"; {count(found.unreadable)} rows of the test sets could not be read, so they were not looked for"
     if not items:
         return [Text(f"{said}. It found none of them.")]
     said += f". {count(items)} of the items stand in {count(found.documents)} documents{beyond}."

@@ -10,13 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.artifacts.atomic import write_json
+from core.artifacts.atomic import atomic_path, write_json
 from core.artifacts.seeds import derive_seed
 from core.dedup.decontaminate import Decontaminate, EvaluationIndex
+from core.documents.ledger import DROPPED
 from core.documents.reading import Shard, read_shard, shards
 from core.documents.source import Source
 from core.documents.table import content
 from core.errors import DataError
+from core.filters.language import Language, check_language
 from core.filters.quality import FastTextQuality, Quality
 from core.filters.quality_model import QualityModel, train_quality
 from core.recipe.schema import Step
@@ -24,6 +26,7 @@ from ray_jobs.progress import Reporter
 
 PREPARED = ("decontaminate", "quality")  # steps that need more than their options
 FILES = ("model", "bad_words")  # settings of steps that are paths
+TELLS_APART = 0.6  # AUC below which a classifier is doubted
 SHOWN = 100  # items that matched, in the report
 
 MATCHED = pa.schema([(name, pa.string()) for name in ("id", "source", "step", "item")] + [("words", pa.large_string())])
@@ -33,12 +36,13 @@ def other_shards(step: Step, recipe_dir: Path) -> list[Shard]:
     """The shards that a step reads for itself, besides the recipe's sources."""
     return [
         shard
-        for name, source in _other_sources(step).items()
+        for name, source in other_sources(step).items()
         for shard in shards(name, source, recipe_dir, split="heldout" if step.kind == "decontaminate" else "train")
     ]
 
 
-def _other_sources(step: Step) -> Mapping[str, Source]:
+def other_sources(step: Step) -> Mapping[str, Source]:
+    """The sources that a step has of its own, by name: test sets, examples."""
     if isinstance(step.options, Decontaminate):
         return step.options.against
     if isinstance(step.options, Quality) and step.options.train is not None:
@@ -69,27 +73,60 @@ def named_files(step: Step) -> list[Path]:
 
 
 def prepare(step: Step, label: str, found: Sequence[Shard], seed: int, stage: Path, reporter: Reporter) -> Any:
-    """What `judge` or a barrier needs besides the step's options, which every task is sent; None where that is all."""
+    """What `judge` or a barrier needs besides the step's options, which every task is sent; None where that is all.
+
+    What cannot be read of the step's own sources, where they say skip, is told and kept in `unreadable/`.
+    """
+    if isinstance(step.options, Language):
+        check_language(step.options)
     if isinstance(step.options, Decontaminate):
-        return _evaluation_index(step.options, label, found, seed, reporter)
+        return _evaluation_index(step.options, label, _Reader(found, seed, label, stage, reporter), reporter)
     if not isinstance(step.options, Quality):
         return None
     if step.options.model is not None:
         given = FastTextQuality(step.options.model, step.options.label)
         given.check()
         return given
-    return _classifier(step.options, label, found, seed, stage, reporter)
+    return _classifier(step.options, label, _Reader(found, seed, label, stage, reporter), reporter)
 
 
-def _evaluation_index(
-    options: Decontaminate, label: str, found: Sequence[Shard], seed: int, reporter: Reporter
-) -> EvaluationIndex:
+class _Reader:
+    """The texts of a step's own sources; what cannot be read is kept aside."""
+
+    def __init__(self, found: Sequence[Shard], seed: int, label: str, stage: Path, reporter: Reporter) -> None:
+        self.found, self.seed, self.label, self.stage, self.reporter = found, seed, label, stage, reporter
+        self._rejects = [DROPPED.empty_table()]
+
+    def documents(self, sources: Mapping[str, Source]) -> Iterator[pa.Table]:
+        """The documents of these sources, a table at a time."""
+        for shard in self.found:
+            if shard.source in sources:
+                for documents, rejects in read_shard(shard, self.seed):
+                    self._rejects.append(rejects)
+                    yield documents
+
+    def close(self) -> None:
+        """Tells of what could not be read, and keeps it."""
+        rejects = pa.concat_tables(self._rejects)
+        if rejects.num_rows:
+            path = _unreadable(self.stage, self.label)
+            with atomic_path(path) as temporary:
+                pq.write_table(rejects, temporary)
+            first = rejects["evidence"][0].as_py()
+            self.reporter.say(f"{self.label}: {rejects.num_rows:,} rows cannot be read (first: {first}); see {path}")
+
+
+def _unreadable(stage: Path, label: str) -> Path:
+    return stage / "unreadable" / f"{label}.parquet"
+
+
+def _evaluation_index(options: Decontaminate, label: str, reader: _Reader, reporter: Reporter) -> EvaluationIndex:
     ids: list[str] = []
     items = [pa.array([], pa.large_string())]
-    for shard in found:
-        for documents, _ in read_shard(shard, seed):
-            ids += documents["id"].to_pylist()
-            items.append(content(documents))
+    for documents in reader.documents(options.against):
+        ids += documents["id"].to_pylist()
+        items.append(content(documents))
+    reader.close()
     index = EvaluationIndex.build(ids, pa.concat_arrays(items), options)
     if index.too_short:
         least = f"fewer than {options.minimum} words"
@@ -97,29 +134,22 @@ def _evaluation_index(
     return index
 
 
-def _classifier(
-    options: Quality, label: str, found: Sequence[Shard], seed: int, stage: Path, reporter: Reporter
-) -> QualityModel:
+def _classifier(options: Quality, label: str, reader: _Reader, reporter: Reporter) -> QualityModel:
     """Trained once, and kept beside the documents that it judged."""
-    directory = stage / "classifiers" / label
+    directory = reader.stage / "classifiers" / label
     if not (directory / "quality.json").exists():
         assert options.train is not None
-        texts = {
-            name: _texts([shard for shard in found if shard.source in sources], seed)
-            for name, sources in (("positive", options.train.positive), ("negative", options.train.negative))
-        }
+        positive, negative = (
+            map(content, reader.documents(sources)) for sources in (options.train.positive, options.train.negative)
+        )
         reporter.say(f"{label}: training the classifier")
-        model = train_quality(texts["positive"], texts["negative"], options.training, derive_seed(seed, label))
+        model = train_quality(positive, negative, options.training, derive_seed(reader.seed, label))
+        reader.close()
         model.save(directory)
         held_out = f"accuracy {model.report['accuracy']:.3f}, AUC {model.report['auc']:.3f}"
-        reporter.say(f"{label}: on examples held out, {held_out}")
+        doubt = "; it hardly tells one side from the other" if model.report["auc"] < TELLS_APART else ""
+        reporter.say(f"{label}: on examples held out, {held_out}{doubt}")
     return QualityModel.load(directory)
-
-
-def _texts(found: Sequence[Shard], seed: int) -> Iterator[pa.LargeStringArray]:
-    for shard in found:
-        for documents, _ in read_shard(shard, seed):
-            yield content(documents)
 
 
 def report_contamination(stage: Path, label: str, index: EvaluationIndex) -> None:
@@ -134,10 +164,12 @@ def report_contamination(stage: Path, label: str, index: EvaluationIndex) -> Non
             counts[match["item"]] += 1
             examples.setdefault(match["item"], {name: match[name] for name in ("id", "source", "words")})
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:SHOWN]
+    unreadable = _unreadable(stage, label)
     summary = {
         "step": label,
         "items": len(index.item_ids),
         "too_short": index.too_short,
+        "unreadable": pq.read_metadata(unreadable).num_rows if unreadable.exists() else 0,
         "documents": documents,
         "matched_items": len(counts),
         "matches": [{"item": item, "documents": count, "example": examples[item]} for item, count in most],

@@ -55,8 +55,10 @@ def test_cutting_and_replacing_equal_python_on_strings(made):
 def test_a_span_over_two_messages_takes_from_each_its_part():
     messages = [{"role": "user", "content": "one two"}, {"role": "assistant", "content": "three four"}]
     documents = table({"text": "other"}, {"messages": messages}, {"text": "last"})
-    after = edited(documents, spans((1, 4, 14, "|")))
+    found = Verdict(nothing(documents), nothing(documents), spans((1, 4, 14, "|")))
+    after, _, cut = carry_out(documents, "step", found, Ledger())
     assert [message["content"] for message in after["messages"][1].as_py()] == ["one |", "four"]
+    assert [(row["begin"], row["end"], row["text"]) for row in cut.to_pylist()] == [(4, 7, None), (8, 14, "three ")]
     assert after["text"].to_pylist() == ["other", None, "last"]
 
 
@@ -80,7 +82,7 @@ def test_what_is_cut_is_kept_aside_and_what_is_replaced_is_not():
         {"id": "d1", "begin": 5, "end": 10, "text": None},
     ]
     step = ledger.summary(["s"], ["step"])["sources"]["s"]["steps"][0]
-    assert step["cut"] == {"why": {"documents": 2, "spans": 2, "bytes": 8}}
+    assert step["cut"] == {"why": {"documents": 2, "spans": 2, "bytes": 8, "bytes_added": 7}}
     assert step["dropped"] == {"bad": 1}
     assert step["bytes_kept"] == sum(len(text) for text in left["text"].to_pylist())
     assert step["documents_kept"] == 2
@@ -92,8 +94,26 @@ def test_a_document_of_which_nothing_is_left_is_dropped_as_it_was():
     ledger = Ledger()
     left, dropped, cut = carry_out(documents, "step", verdict, ledger)
     assert left["text"].to_pylist() == ["stays"]
-    assert dropped.select(["text", "reason"]).to_pylist() == [{"text": " all of it ", "reason": NOTHING_LEFT}]
+    found = dropped.select(["text", "reason", "evidence"]).to_pylist()
+    assert found == [{"text": " all of it ", "reason": NOTHING_LEFT, "evidence": "why"}]
     assert cut.num_rows == 0
+
+
+def test_a_dialogue_or_pair_with_a_part_left_empty_is_dropped():
+    turns = [{"role": "user", "content": "ask"}, {"role": "assistant", "content": "yes"}]
+    pair = {"prompt": "ask", "chosen": "yes", "rejected": "no"}
+    documents = table({"messages": turns}, pair, {"messages": turns})
+    verdict = Verdict(nothing(documents), nothing(documents), spans((0, 4, 7, None), (1, 4, 7, None), (2, 0, 1, None)))
+    left, dropped, _ = carry_out(documents, "step", verdict, Ledger())
+    assert left["id"].to_pylist() == ["d2"]
+    assert dropped["reason"].to_pylist() == [NOTHING_LEFT] * 2
+
+
+def test_documents_of_one_id_are_counted_each():
+    documents = table({"text": "ab"}, {"text": "ab"}).set_column(0, "id", pa.array(["same", "same"]))
+    ledger = Ledger()
+    carry_out(documents, "step", Verdict(*[nothing(documents)] * 2, spans((0, 0, 1, None), (1, 0, 1, None))), ledger)
+    assert ledger.summary(["s"], ["step"])["sources"]["s"]["steps"][0]["cut"]["why"]["documents"] == 2
 
 
 def test_lengths_and_labels_are_counted_per_source():

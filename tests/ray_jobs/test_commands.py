@@ -52,3 +52,10 @@ def test_preview_shows_the_parts_of_a_preference_pair(small, tmp_path):
 def test_a_place_without_runs_says_so(tmp_path):
     assert raycipe("runs", "--runs-dir", tmp_path).out.strip() == f"no runs in {tmp_path}"
     assert json.loads(raycipe("runs", "--runs-dir", tmp_path, "--json").out) == []
+
+
+def test_check_tells_of_files_that_are_not_here(small):
+    small.write_text(small.read_text().replace("{python_library: {kinds: [topics]}}", "{files: nowhere.txt}"))
+    answer = raycipe("check", small)
+    assert answer.code == 0
+    assert "not on this machine: library: nowhere.txt: no such file" in answer.err

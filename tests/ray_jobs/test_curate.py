@@ -93,7 +93,8 @@ def test_repeated_paragraphs_and_lines_are_cut_and_the_first_stays(run):
     assert done.documents() == {"a0": texts[0], "a1": f"{sentence(200)}\n\n{sentence(300)}"}
     assert done.cut() == [("a1", "repeated_paragraph", f"{sentence(100)}\n\n")]
     step = done.ledger["sources"]["a"]["steps"][1]
-    assert step["cut"] == {"repeated_paragraph": {"documents": 1, "spans": 1, "bytes": len(sentence(100)) + 2}}
+    amounts = {"documents": 1, "spans": 1, "bytes": len(sentence(100)) + 2, "bytes_added": 0}
+    assert step["cut"] == {"repeated_paragraph": amounts}
     assert step["bytes_in"] - step["bytes_kept"] == len(sentence(100)) + 2
 
 
@@ -259,3 +260,17 @@ def test_a_fasttext_model_judges_quality(run):
     step["quality"]["label"] = "__label__hq"
     with pytest.raises(DataError, match="no label __label__hq"):
         run({"a": [english]}, [step], name="label")
+
+
+def test_test_items_that_cannot_be_read_are_told_and_kept(run, tmp_path):
+    (tmp_path / "test.jsonl").write_text(json.dumps({"q": sentence(0)}) + '\n{"q": null}\nbroken\n')
+    against = {"held": {"files": "test.jsonl", "fields": {"text": "q"}, "on_error": "skip"}}
+    done = run({"a": [sentence(0)]}, [{"decontaminate": {"against": against}}])
+    assert any("2 rows cannot be read" in line for line in done.said)
+    assert done.json("contamination/decontaminate.json")["unreadable"] == 2
+    assert pq.read_table(done.directory / "unreadable/decontaminate.parquet").num_rows == 2
+
+
+def test_a_language_that_the_model_does_not_know_is_refused(run):
+    with pytest.raises(DataError, match="'en'"):
+        run({"a": ["text"]}, [{"language": {"languages": ["english"]}}])
