@@ -61,7 +61,7 @@ class SubstringDedup(Options):
 
     @model_validator(mode="after")
     def _share_of_dropped(self) -> SubstringDedup:
-        if self.action == "cut" and "max_share" in self.model_fields_set:
+        if self.action == "cut" and self.max_share != type(self).model_fields["max_share"].default:
             raise ValueError("max_share is for action drop; with action cut every repeated sequence is cut")
         return self
 

@@ -39,6 +39,8 @@ def web_pages(path: str) -> Iterator[Row | Problem]:
             if not line.startswith(b"WARC/"):
                 if number == 0:
                     raise Unreadable("not_warc", f"begins with {line[:20]!r}, expected a record: WARC/1.0")
+                if b"WARC/".startswith(line):  # without a newline, so at the end of the file
+                    raise Unreadable("file_truncated", "the header of a record breaks off: the file is truncated")
                 raise _Broken(f"found {line[:20]!r}, expected a record: WARC/1.0")
             header, fields = _header(stream, line)
             block = _block(stream, fields)
@@ -88,7 +90,12 @@ def _header(stream: BinaryIO, first: bytes) -> tuple[bytes, dict[str, str]]:
     found = [first]
     fields: dict[str, str] = {}
     name = ""
-    while (line := stream.readline(LONGEST_LINE)).strip():
+    while True:
+        line = stream.readline(LONGEST_LINE)
+        if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+            raise Unreadable("file_truncated", "the header of a record breaks off: the file is truncated")
+        if not line.strip():
+            return b"".join([*found, b"\r\n"]), fields
         found.append(line)
         if len(found) > MOST_LINES or not line.endswith(b"\n"):
             raise _Broken(f"its header has more than {MOST_LINES:,} lines, or one of more than {LONGEST_LINE:,} bytes")
@@ -101,9 +108,6 @@ def _header(stream: BinaryIO, first: bytes) -> tuple[bytes, dict[str, str]]:
             raise _Broken(f"its header has the line {text.strip()[:40]!r}, expected a name and a colon")
         name = name.strip().lower()
         fields[name] = value.strip()
-    if not line:
-        raise Unreadable("file_truncated", "the header of a record breaks off: the file is truncated")
-    return b"".join([*found, b"\r\n"]), fields
 
 
 def _block(stream: BinaryIO, fields: dict[str, str]) -> bytes | None:
@@ -146,6 +150,8 @@ def _page(number: int, place: str, header: bytes, block: bytes | None, fields: d
         if record is None or record.http_headers is None:
             raise _Broken("its HTTP header cannot be read")
         status, content_type = record.http_headers.status_code, record.http_content_type
+        if status is None:
+            raise _Broken("its HTTP header cannot be read")
         if status != 200:
             return no_page("http_status", f"the server answered {status}, expected 200")
         if (content_type or "").lower() not in HTML:

@@ -17,7 +17,7 @@ from pydantic import Field
 from core.documents.ledger import SPANS, Verdict
 from core.documents.table import buffers, content
 from core.errors import DataError
-from core.filters.judging import Filter, judge
+from core.filters.judging import Filled, Filter, judge
 from core.filters.sentence_ends import sentence_ends
 
 CUT = ("long_word", "no_line_end", "few_words", "javascript", "policy", "citation")
@@ -33,7 +33,7 @@ class C4(Filter):
     A rule with null is left out.
     """
 
-    line_ends: list[str] | None = Field(
+    line_ends: list[Filled] | None = Field(
         [".", "?", "!", '"'],
         min_length=1,
         description="What a line must end with to be kept (but not with three dots). C4's code: these four.",
@@ -45,7 +45,7 @@ class C4(Filter):
         1000, ge=1, description="Characters of a line's longest word at most. C4's code: 1000."
     )
     cut_javascript: bool = Field(True, description="Whether lines with the word javascript are cut.")
-    policy_phrases: list[str] | None = Field(
+    policy_phrases: list[Filled] | None = Field(
         ["terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies"],
         min_length=1,
         description="Phrases, in any case of ASCII letters, of lines that are cut. C4's code: these six.",

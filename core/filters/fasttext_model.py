@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from core.errors import DataError, ResourceError
 
@@ -49,10 +50,14 @@ def load_fasttext(path: str) -> Any:
 
 
 def predictions(model: Any, texts: pa.Array) -> list[tuple[str | None, float]]:
-    """The most probable label of each text and its probability; (None, 0) where the model has none."""
+    """The most probable label of each text and its probability; (None, 0) where the model has none.
+
+    So too for a text without a letter: the carried model calls numbers, and nothing at all, English.
+    """
     found: list[tuple[str | None, float]] = []
-    for text in texts.to_pylist():
-        best = model.predict(_one_line(text), 1, 0.0, "strict")
+    lettered = pc.match_substring_regex(texts, r"\pL").to_pylist()
+    for text, has_letter in zip(texts.to_pylist(), lettered, strict=True):
+        best = model.predict(_one_line(text), 1, 0.0, "strict") if has_letter else None
         found.append((best[0][1], min(float(best[0][0]), 1.0)) if best else (None, 0.0))
     return found
 

@@ -7,11 +7,11 @@ from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.documents.ledger import Verdict
 from core.filters.counting import PUNCTUATION, count, lines, matches, ratio, total, words
-from core.filters.judging import Filter, Rule, above, below, text_rules, verdict
+from core.filters.judging import Filled, Filter, Rule, above, below, text_rules, verdict
 
 
 class Heuristics(Filter):
@@ -33,13 +33,27 @@ class Heuristics(Filter):
     min_alphabetic_words: float = Field(
         0.8, ge=0, le=1, description="Share of words with a letter at least. Gopher: 0.8."
     )
-    stop_words: list[str] = Field(
+    stop_words: list[Filled] = Field(
         ["the", "be", "to", "of", "and", "that", "have", "with"],
         description="Words that a text of this language holds. Gopher's eight English ones.",
     )
     min_stop_words: int = Field(
         2, ge=0, description="Different ones of the stop words in a document at least. Gopher: 2."
     )
+
+    @model_validator(mode="after")
+    def _something_can_be_kept(self) -> Heuristics:
+        for what in ("words", "mean_word_length"):
+            least, most = getattr(self, f"min_{what}"), getattr(self, f"max_{what}")
+            if least > most:
+                raise ValueError(f"min_{what} {least} is above max_{what} {most}: no document would be kept")
+        there = len(_different(self.stop_words))
+        if self.min_stop_words > there:
+            raise ValueError(
+                f"min_stop_words {self.min_stop_words} is above the number of different stop_words, {there}: "
+                "no document would be kept"
+            )
+        return self
 
 
 def heuristics(documents: pa.Table, options: Heuristics) -> Verdict:
@@ -89,6 +103,10 @@ def _stop_words(texts: pa.Array, options: Heuristics) -> pa.Array:
     lowered = pc.utf8_lower(texts)
     held = (
         pc.match_substring_regex(lowered, rf"(?:^|[^\pL\pN_])\Q{word}\E(?:$|[^\pL\pN_])").cast(pa.int64())
-        for word in dict.fromkeys(word.lower() for word in options.stop_words)
+        for word in _different(options.stop_words)
     )
     return reduce(pc.add, held, pa.repeat(pa.scalar(0, pa.int64()), len(texts)))
+
+
+def _different(stop_words: list[str]) -> list[str]:
+    return list(dict.fromkeys(word.lower() for word in stop_words))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,8 @@ from pydantic import Field
 from core.documents.ledger import SPANS, Verdict
 from core.documents.table import content
 from core.options import Options
+
+Filled = Annotated[str, Field(min_length=1)]  # a phrase: an empty one would be found in every text
 
 
 class Filter(Options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 
@@ -46,6 +47,20 @@ def licence(texts: pa.Array) -> pa.Array:
         named = pc.and_(pc.is_null(found), pc.match_substring_regex(flat, phrase))
         found = pc.if_else(named, name, found)
     return found
+
+
+def check_licence(name: str) -> None:
+    """Raises ValueError for a name that no file can have: `is_allowed` compares it with single SPDX identifiers.
+
+    Tags hold more identifiers than `PHRASES`, so whether a licence of that name exists is not asked.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9.-]+", name):
+        nearest = difflib.get_close_matches(name, PHRASES, n=1, cutoff=0.5)
+        hint = f"; did you mean '{nearest[0]}'?" if nearest else ""
+        raise ValueError(
+            f"'{name}' is no SPDX identifier (letters, digits, . and - only), so no file would have it; "
+            f"known without a tag: {', '.join(PHRASES)}{hint}"
+        )
 
 
 def is_allowed(found: str, allowed: Sequence[str]) -> bool:

@@ -26,6 +26,13 @@ class QualityExamples(Options):
     positive: dict[str, Source] = Field(min_length=1, description="Sources of good documents, by name.")
     negative: dict[str, Source] = Field(min_length=1, description="Sources of ordinary documents, by name.")
 
+    @model_validator(mode="after")
+    def _names_differ(self) -> QualityExamples:
+        both = [name for name in self.positive if name in self.negative]
+        if both:
+            raise ValueError(f"positive and negative both name {', '.join(both)}: give their sources different names")
+        return self
+
 
 class Quality(Filter):
     """A quality classifier, as DCLM's (Li et al. 2024, arXiv:2406.11794, section 4.4): trained here, or fastText's."""

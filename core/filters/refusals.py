@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from core.documents.ledger import Verdict
-from core.filters.judging import Filter, Rule, verdict
+from core.filters.judging import Filled, Filter, Rule, verdict
 
 CANNOT = (
     r"i(?:'m| am)? (?:just |simply |really |currently |still )?"
@@ -53,7 +53,7 @@ PHRASES = (
 class Refusals(Filter):
     """Refusing and deflecting answers, as GOAT-7B leaves them out of its dialogues."""
 
-    phrases: list[str] = Field(
+    phrases: list[Filled] = Field(
         [], description="More phrases, in any case, that tell a refusal; no regular expressions."
     )
     opening_sentences: int = Field(

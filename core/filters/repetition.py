@@ -13,6 +13,7 @@ from core.documents.table import buffers, content
 from core.filters.judging import Filter, first_broken, judge
 
 Share = Annotated[float, Field(ge=0, le=1)]
+N = Annotated[int, Field(ge=1, strict=False)]  # a recipe's keys are text
 
 
 class Repetition(Filter):
@@ -24,11 +25,11 @@ class Repetition(Filter):
     )
     max_duplicate_lines: Share = Field(0.3, description="Share of lines that came before. Gopher: 0.30.")
     max_duplicate_line_characters: Share = Field(0.2, description="Their share of the characters. Gopher: 0.20.")
-    max_top_ngram_characters: dict[Annotated[int, Field(ge=1)], Share] = Field(
+    max_top_ngram_characters: dict[N, Share] = Field(
         {2: 0.2, 3: 0.18, 4: 0.16},
         description="Share of the characters in the most frequent n-gram of words at most, by n. Gopher's table.",
     )
-    max_duplicate_ngram_characters: dict[Annotated[int, Field(ge=1)], Share] = Field(
+    max_duplicate_ngram_characters: dict[N, Share] = Field(
         {5: 0.15, 6: 0.14, 7: 0.13, 8: 0.12, 9: 0.11, 10: 0.1},
         description="Share of the characters in n-grams of words that came before, by n. Gopher's table.",
     )

@@ -24,6 +24,7 @@ from core.documents import warc
 from core.documents.html import Html, TooDeep, decoded, extracted
 from core.documents.reading import read_shard, shards
 from core.documents.source import Source
+from core.documents.streams import Unreadable
 from core.errors import DataError
 from tests.documents.conftest import Read
 
@@ -226,6 +227,15 @@ def test_archive_that_breaks_off_is_named_with_what_was_read(tmp_path: Path, rea
     assert rejected["reason"].to_pylist() == ["file_truncated"]
 
 
+def test_archive_that_breaks_off_within_any_line_of_a_header_is_truncated(tmp_path: Path) -> None:
+    header = record(1).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    for size in range(1, len(header) + 1):
+        (tmp_path / "a.warc").write_bytes(record(0) + header[:size])
+        with pytest.raises(Unreadable) as error:
+            list(warc.web_pages(str(tmp_path / "a.warc")))
+        assert error.value.reason == "file_truncated", header[:size]
+
+
 BROKEN = {
     "garbage between records": (b"something else\r\nand more\r\n\r\n", "found b'something else"),
     "length that is none": (record(1).replace(b"Content-Length: ", b"Content-Length: x", 1), "Content-Length is 'x"),
@@ -237,6 +247,8 @@ BROKEN = {
         record(1, b"5\r\nnot gzip", http="Content-Type: text/html\r\nContent-Encoding: gzip\r\n"),
         "its HTTP response cannot be read",
     ),
+    "no HTTP header": (record(1).replace(b"HTTP/1.1 200 OK\r\n", b"1234567890abcde\r\n"), "its HTTP header cannot be"),
+    "HTTP status that is none": (record(1, status="abc OK"), "its HTTP header cannot be read"),
     "header without an end": (b"WARC/1.0\r\n" + b"a: b\r\n" * 2000, "its header has more than 1,000 lines"),
 }
 

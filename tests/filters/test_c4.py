@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from core.documents.editing import edited
 from core.errors import DataError
@@ -143,3 +144,9 @@ def test_bad_words_are_whole_words_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(DataError, match="has no word"):
         c4(documents, C4(bad_words=str(tmp_path / "empty.txt")))
+
+
+@pytest.mark.parametrize("option", ["line_ends", "policy_phrases"])
+def test_empty_phrase_would_be_in_every_line_and_is_refused(option: str) -> None:
+    with pytest.raises(ValidationError, match=rf"{option}.1\n.*at least 1 character"):
+        C4.model_validate({option: ["x", ""]})

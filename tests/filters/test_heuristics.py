@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from pydantic import ValidationError
 
 from core.filters.heuristics import Heuristics, heuristics
 from tests.filters.conftest import pairs, reasons, texts
@@ -78,3 +81,22 @@ def test_stop_words_are_whole_words_in_any_case_and_different_ones() -> None:
 def test_documents_are_judged_one_by_one() -> None:
     verdict = heuristics(texts(PROSE, "", PROSE, "short"), Heuristics())
     assert reasons(verdict) == [None, "too_few_words", None, "too_few_words"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "says"),
+    [
+        ({"min_words": 9, "max_words": 8}, "min_words 9 is above max_words 8: no document would be kept"),
+        ({"max_mean_word_length": 2.5}, "min_mean_word_length 3 is above max_mean_word_length 2.5"),
+        ({"stop_words": []}, "min_stop_words 2 is above the number of different stop_words, 0"),
+        ({"stop_words": ["the", "The"]}, "min_stop_words 2 is above the number of different stop_words, 1"),
+        ({"stop_words": ["the", "of", ""]}, "at least 1 character"),
+    ],
+)
+def test_settings_that_would_keep_nothing_are_refused(declared: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Heuristics.model_validate(declared)
+
+
+def test_limits_that_meet_and_no_stop_words_at_all_are_taken() -> None:
+    assert judged("two words", min_words=2, max_words=2, stop_words=[], min_stop_words=0) == (None, None)

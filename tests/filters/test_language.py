@@ -8,7 +8,7 @@ import pytest
 from core.errors import DataError, ResourceError
 from core.filters import fasttext_model
 from core.filters.fasttext_model import carried_model
-from core.filters.language import Language, language
+from core.filters.language import Language, check_language, language
 from tests.filters.conftest import chat, pairs, reasons, table, texts
 
 ENGLISH = "The house stands on a hill above the river,\nand in the morning the whole valley lies in the mist."
@@ -34,12 +34,29 @@ def test_each_document_is_labelled_and_only_the_languages_named_are_kept() -> No
 
 
 def test_a_score_below_the_least_is_uncertain() -> None:
-    for text in ("", "12 + 30", "ok"):
-        reason, evidence = judged(text)
-        assert reason == "uncertain_language" and evidence is not None and evidence.startswith("en 0."), text
-    assert judged("", min_score=0.1) == (None, None)
+    reason, evidence = judged("ok")
+    assert reason == "uncertain_language" and evidence is not None and evidence.startswith("en 0.")
+    assert judged("ok", min_score=0.1) == (None, None)
     assert judged(ENGLISH) == (None, None)
     assert judged(ENGLISH, min_score=1.0)[0] == "uncertain_language"
+
+
+def test_a_document_without_a_letter_is_of_no_language() -> None:
+    verdict = language(texts("", "12 + 30", "🙂 … 2024", "\n", ENGLISH), Language(languages=["en"], min_score=0.1))
+    assert pairs(verdict) == [("uncertain_language", "no language found")] * 4 + [(None, None)]
+    assert verdict.labels is not None and verdict.labels.to_pylist() == [None] * 4 + ["en"]
+
+
+@pytest.mark.parametrize(
+    ("code", "meant"),
+    [("EN", "en"), ("eng", "en"), ("en-US", "en"), ("english", "en"), ("__label__de", "de"), ("Cebuano", "ceb")],
+)
+def test_a_code_that_the_model_does_not_have_is_told_with_the_one_that_was_meant(code: str, meant: str) -> None:
+    check_language(Language(languages=["en", "ceb", "zh"]))
+    with pytest.raises(DataError, match=rf"does not know '{code}'; did you mean '{meant}'\? It knows af, als, am,"):
+        check_language(Language(languages=["de", code]))
+    with pytest.raises(DataError, match=r"does not know 'xqz'\. It knows af"):
+        check_language(Language(languages=["xqz"]))
 
 
 def test_only_the_beginning_is_shown_if_so_declared() -> None:

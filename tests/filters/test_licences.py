@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from core.documents.editing import edited
 from core.errors import DataError
@@ -139,3 +140,18 @@ def test_path_can_stand_in_the_meta_and_must_then() -> None:
     for meta in (None, "{}", '{"path": 1}'):
         with pytest.raises(DataError, match="no text under 'path'"):
             code(table({"id": "1", "source": "s", "text": BODY, "meta": meta}), options)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Apache 2.0", "'Apache 2.0' is no SPDX identifier .*known without a tag: AGPL, .*did you mean 'Apache-2.0'"),
+        ("MIT OR ISC", "'MIT OR ISC' is no SPDX identifier"),
+        ("GPL-2.0+", r"'GPL-2\.0\+' is no SPDX identifier"),
+        ("", "'' is no SPDX identifier"),
+    ],
+)
+def test_name_that_no_licence_can_have_is_refused_with_those_that_are_known(name: str, says: str) -> None:
+    assert Code(licences=["mit", "BSL-1.0", "Apache"]).licences
+    with pytest.raises(ValidationError, match=says):
+        Code(licences=["MIT", name])

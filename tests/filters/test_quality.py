@@ -160,6 +160,13 @@ def test_a_fasttext_model_is_asked_for_its_label() -> None:
         ({"model": "a.bin"}, "exactly one of min_score and top_fraction"),
         ({"model": "a.bin", "min_score": 0.5, "top_fraction": 0.1}, "exactly one of min_score and top_fraction"),
         ({"model": "a.bin", "top_fraction": 0.0}, "greater than 0"),
+        (
+            {
+                "train": {"positive": {"a": {"files": "a.txt"}}, "negative": {"a": {"files": "b.txt"}}},
+                "min_score": 0.5,
+            },
+            "positive and negative both name a: give their sources different names",
+        ),
     ],
 )
 def test_options_that_contradict_are_refused(declared: dict[str, Any], says: str) -> None:

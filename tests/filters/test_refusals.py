@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from core.documents.skills import REFUSALS, Skills, skills_documents
 from core.filters.refusals import Refusals, refusals
@@ -129,3 +130,8 @@ def test_planted_refusals_are_found_and_nothing_else() -> None:
     dropped = [reason is not None for reason in reasons(refusals(documents, Refusals()))]
     assert sum(planted) > 0
     assert dropped == planted
+
+
+def test_empty_phrase_would_be_in_every_answer_and_is_refused() -> None:
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        Refusals(phrases=[""])

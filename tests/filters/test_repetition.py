@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from core.filters.repetition import Repetition, repetition
 from tests.filters.conftest import pairs, reasons, texts
@@ -112,3 +113,11 @@ def test_a_long_document_does_not_change_the_verdict_on_its_neighbours() -> None
     long = " ".join(f"w{i}" for i in range(50_000))
     alone = reasons(repetition(texts("spam " * 50, "one two three"), Repetition()))
     assert reasons(repetition(texts("spam " * 50, long, "one two three"), Repetition())) == [alone[0], None, alone[1]]
+
+
+def test_keys_can_be_text_as_in_a_recipe() -> None:
+    options = Repetition.model_validate({"max_top_ngram_characters": {"2": 0.3}})
+    assert options.max_top_ngram_characters == {2: 0.3}
+    for wrong in ("two", "0", "1.5"):
+        with pytest.raises(ValidationError, match=rf"max_top_ngram_characters.`?{re.escape(wrong)}`?"):
+            Repetition.model_validate({"max_top_ngram_characters": {wrong: 0.3}})

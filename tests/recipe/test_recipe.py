@@ -12,6 +12,7 @@ from core.errors import RecipeError
 from core.recipe.loading import find_recipe, load_tree, shipped_recipes
 from core.recipe.problems import InvalidRecipe, known_keys
 from core.recipe.resolve import check_recipe, load_recipe
+from core.recipe.schema import Step
 
 GOOD = """\
 name: small
@@ -276,3 +277,28 @@ def test_checking_a_recipe_loads_neither_torch_nor_ray():
     code += "print(sorted({'torch', 'ray', 'transformers', 'datasets', 'lm_eval', 'numba'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+NEEDED = {
+    "length": "{min_words: 5}",
+    "language": "{languages: [en]}",
+    "quality": "{model: a.bin, min_score: 0.5}",
+    "decontaminate": "{against: {gsm8k: {files: gsm8k.jsonl, fields: {text: question}}}}",
+}
+
+
+@pytest.mark.parametrize("kind", Step.model_fields)
+def test_every_step_shown_with_its_defaults_resolves_to_the_same_step(recipe, tmp_path, kind):
+    first = load_recipe(str(rewritten(recipe, ("minhash_dedup: {}", f"{kind}: {NEEDED.get(kind, '{}')}"))))
+    (tmp_path / "again.yaml").write_text(first.as_yaml())
+    assert load_recipe(str(tmp_path / "again.yaml")).recipe == first.recipe
+
+
+def test_limits_by_n_are_set_by_n(recipe):
+    rewritten(recipe, ("minhash_dedup: {}", "repetition: {max_top_ngram_characters: {2: 0.3}}"))
+    assert load_recipe(str(recipe)).recipe.data.steps[1].options.max_top_ngram_characters == {2: 0.3}
+    override = "data.steps.1.repetition.max_top_ngram_characters={2: 20}"
+    assert problems(recipe, overrides=[override]) == [
+        "command line  data.steps.1.repetition.max_top_ngram_characters.2: found 20 (integer); "
+        "expected less than or equal to 1"
+    ]
