@@ -134,8 +134,11 @@ _stage_command(
 @app.command(
     help="Take near-duplicates out of any Parquet or JSON Lines files, without a recipe.\n\n"
     "OUT/kept/part-*.parquet has the kept rows with all their columns and types, in input order, a file for each part "
-    "of the input (about 128 MB). JSON Lines become columns of one schema for all files; a column whose values fit no "
-    "common type is kept as JSON text.\n\n"
+    "of the input: a file, or about 128 MB of a larger one. JSON Lines become columns of one schema for all files: "
+    "objects have all keys of their column, null where they lack one, and whole numbers up to 2^53 become numbers with "
+    "a point where others have one. A column whose values fit no common type, or whose objects have more than 256 "
+    "different keys, is kept as the text of each value in JSON, as it was but for white space, the way a number is "
+    "written, and whole numbers beyond 64 bits, which are rounded to numbers with a point.\n\n"
     "OUT/removed/part-*.parquet has the removed rows with cluster_id (the id of the first document of the cluster), "
     "kept_id (of the one that stayed in its place) and jaccard (their exact similarity; null with --no-verify).\n\n"
     "OUT/dedup.json has what --json prints.",
@@ -146,7 +149,13 @@ def dedup(
     files: Annotated[
         list[str], typer.Argument(help="Parquet or JSON Lines (.gz, .zst too): paths, patterns in quotes, fsspec URLs.")
     ],
-    out: Annotated[Path, typer.Option(help="New or empty directory; the same command again goes on in it.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="New or empty directory; the same command again goes on in it. What another command left there that "
+            "was stopped is deleted; a finished result is not."
+        ),
+    ],
     threshold: Annotated[
         float | None, typer.Option(help="Jaccard similarity of n-grams from which on they are duplicates; default 0.8.")
     ] = None,
@@ -173,7 +182,12 @@ def dedup(
         str, typer.Option(help="Column of the text. A null, and a text without a word, is kept.")
     ] = "text",
     id_field: Annotated[
-        str | None, typer.Option(help="Column of the ids; default: file name and row number, from 0: a.parquet:17.")
+        str | None,
+        typer.Option(
+            help="Column of the ids; default: file name and row number, from 0: a.parquet:17. Where two files have one "
+            "name, all have the path below their common parent: x/a.parquet:17. Of JSON Lines with text and numbers "
+            "as ids, the column becomes text."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the permutations.")] = 42,
     on_error: Annotated[

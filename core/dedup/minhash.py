@@ -47,7 +47,9 @@ class MinhashDedup(Options):
     threshold: float = Field(
         0.8, gt=0, le=1, description="Jaccard similarity of two sets of n-grams from which on they are duplicates."
     )
-    ngram: int = Field(5, ge=1, description="Tokens in an n-gram; fewer tokens than that count as one n-gram.")
+    ngram: int = Field(
+        5, ge=1, le=10_000, description="Tokens in an n-gram; fewer tokens than that count as one n-gram."
+    )
     unit: Unit = Field(
         "word", description="What a token is: a word, or a character of the words joined by single spaces."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from core.documents.columns import Columns
 from core.documents.files import is_remote
 from core.documents.rows import Problem
 from core.documents.streams import Unreadable, compression, opened, whole
+from core.errors import ResourceError
 
 BATCH = 1 << 24  # bytes of rows taken at once
 
@@ -53,11 +55,22 @@ def parquet_columns(
                     number += batch.num_rows
             except damage as error:
                 rows = f"rows {number + 1:,} to {first:,}"
+                if isinstance(error, MemoryError) and _fits(error, parquet.metadata.row_group(group).total_byte_size):
+                    raise ResourceError(
+                        f"{path}: not enough memory to read {rows} ({_sentence(error)}). "
+                        "Give the workers more, or write the file with smaller row groups."
+                    ) from error
                 yield Problem(None, "broken_parquet", f"{path}: {rows} cannot be read ({_sentence(error)})", None)
                 continue
             if number != first:
                 rows = f"rows {number + 1:,} to {first:,} are missing"
                 yield Problem(None, "broken_parquet", f"{path}: {rows}, which its metadata have", None)
+
+
+def _fits(error: MemoryError, size: int) -> bool:
+    """Whether so much memory is what `size` bytes of rows may ask for; more shows that the file is damaged."""
+    asked = re.search(r"of size (\d+)", str(error))
+    return asked is not None and int(asked[1]) <= 4 * size + (1 << 20)
 
 
 def _needed(wanted: set[str], names: list[str]) -> list[str] | None:

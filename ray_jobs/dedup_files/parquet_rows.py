@@ -70,8 +70,28 @@ def batches(
             if batch is None:
                 raise Unreadable("broken_parquet", f"rows {begin + 1:,} to {end:,} are missing")
             if batch.num_rows:
-                yield begin, batch if columns is None else batch.select(columns)
+                batch = batch if columns is None else batch.select(columns)
+                yield begin, batch.cast(schema) if (schema := without_views(batch.schema)) != batch.schema else batch
             begin += batch.num_rows
+
+
+def without_views(schema: pa.Schema) -> pa.Schema:
+    """The schema with large strings and bytes instead of views, which Arrow can neither take from nor filter."""
+    fields = [field.with_type(_without_views(field.type)) for field in schema]
+    return pa.schema(fields, schema.metadata)
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    if pa.types.is_binary_view(kind):
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([field.with_type(_without_views(field.type)) for field in kind])
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+        return make(kind.value_field.with_type(_without_views(kind.value_type)))
+    return kind
 
 
 def _batch_rows(file: pq.ParquetFile) -> int:

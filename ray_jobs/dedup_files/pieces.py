@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,16 @@ class Reading:
     minhash: MinhashDedup
     seed: int
     directory: Path  # for what is left for later
+
+    @property
+    def columns(self) -> list[str]:
+        """Of Parquet, those that are needed."""
+        return list(dict.fromkeys(name for name in (self.text, self.id) if name is not None))
+
+    @property
+    def json(self) -> str:
+        """Of rows of JSON Lines, the column of all else: a name that is neither the text's nor the id's."""
+        return f":{self.text}:{self.id}"
 
     def listing(self, shard: int) -> Path:
         """Where a shard's bundles and problems are listed; it is written last."""
@@ -98,14 +109,27 @@ def texts_of(bundle: Bundle, column: str, rows: Rows) -> Iterator[pa.LargeString
             yield from _texts(piece, column, here)
 
 
-def ids_of(bundle: Bundle, column: str | None, rows: Rows) -> pa.Array:
-    """The ids of a bundle's documents: of the column, or the file's name and the row's number."""
+def common_parent(paths: Sequence[str]) -> str | None:
+    """What comes before the names that tell files apart, up to its last slash; None where their own names do."""
+    names = {path: path.rpartition("/")[2] for path in paths}
+    if len(set(names.values())) == len(names):
+        return None
+    common = os.path.commonprefix(list(names))  # noqa: RUF071 (of URLs too; cut at a slash here)
+    return common.rpartition("/")[0] + "/"
+
+
+def ids_of(bundle: Bundle, column: str | None, parent: str | None, rows: Rows) -> pa.Array:
+    """The ids of a bundle's documents: of the column, or the file's name and the row's number.
+
+    parent: as of `common_parent`: the name is the path below it.
+    """
     ids = [pa.array([], pa.string())]
     for _, piece, _, here in bundle.split(rows):
         if column is not None and len(here):
             ids += [found.cast(pa.string()) for found in _texts(piece, column, here)]
         elif len(here):
-            name, numbers = Path(piece.source).name, piece.array("numbers")[here]
+            name = Path(piece.source).name if parent is None else piece.source.removeprefix(parent)
+            numbers = piece.array("numbers")[here]
             ids.append(pa.array([f"{name}:{number}" for number in numbers.tolist()], pa.string()))
     return pa.concat_arrays(ids)
 

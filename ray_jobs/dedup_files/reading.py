@@ -17,12 +17,13 @@ from core.documents.files import file_format
 from core.documents.reading import SHARD_BYTES, Shard
 from core.documents.rows import Problem, Row, json_lines, known_names, line_rows, named
 from core.documents.streams import Unreadable
-from ray_jobs.dedup_files.json_columns import columns_of, conformed, unified
+from ray_jobs.dedup_files.json_columns import Kind, add_kinds, require_few
 from ray_jobs.dedup_files.parquet_rows import batches, group_bounds, parquet_file
 from ray_jobs.dedup_files.pieces import Bundle, Keys, Notes, Piece, Reading, strings
 
 BATCH_BYTES = 1 << 24  # of JSON Lines that become columns together
 ADDED = ("cluster_id", "kept_id", "jaccard")  # columns of removed rows
+KINDS = b"raycipe.kinds"  # metadata of rows of JSON Lines: what their columns hold
 
 
 def read(reading: Reading, shards: Sequence[Shard], number: int) -> None:
@@ -47,6 +48,25 @@ def read(reading: Reading, shards: Sequence[Shard], number: int) -> None:
     write_bytes(listing, orjson.dumps({"bundles": found, "problems": problems}))
 
 
+def require_columns(reading: Reading, shard: Shard) -> None:
+    """Raises DataError where the first file, or its first row, shows that the columns are not as they must be."""
+    if reading.skip:
+        return
+    notes = Notes(reading, shard.path)
+    try:
+        if file_format(shard.path, shard.options) == "parquet":
+            with parquet_file(shard.path) as file:
+                problem = _misfit(file.schema_arrow, reading)
+            if problem is not None:
+                notes.add(None, problem[0], f"{shard.path}: {problem[1]}")
+            return
+        first = next((item for item in _lines(shard) if isinstance(item, Row)), None)
+        if first is not None and (problem := _misfit_row(first.value, reading)) is not None:
+            notes.add(first.number, problem[0], f"{first.place}: {problem[1]}")
+    except Unreadable as error:
+        notes.add(None, error.reason, f"{shard.path}: {error}")
+
+
 def _parquet(reading: Reading, shard: Shard, name: str, notes: Notes) -> Iterator[Piece]:
     """The shard as one piece. Where broken parts are skipped, all columns are read: what is kept can be written."""
     keys, groups = Keys(reading), list[int]()
@@ -57,15 +77,16 @@ def _parquet(reading: Reading, shard: Shard, name: str, notes: Notes) -> Iterato
         if not file.metadata.num_rows:
             notes.add(None, "empty_file", f"{shard.path}: holds no rows, expected at least one")
         bounds = group_bounds(file)
-        columns = None if reading.skip else [reading.text, *([reading.id] if reading.id else [])]
+        columns = None if reading.skip else reading.columns
         for group in range(shard.begin, file.num_row_groups if shard.end is None else shard.end):
             found = Keys(reading)
             try:
                 for begin, batch in batches(file, [group], columns):
                     _add_batch(reading, batch, begin, found, notes)
             except Unreadable as error:
-                left_out = f"rows {bounds[group] + 1:,} to {bounds[group + 1]:,} are left out"
-                notes.add(int(bounds[group]), error.reason, f"{shard.path}: {error}; {left_out}")
+                rows = f"rows {bounds[group] + 1:,} to {bounds[group + 1]:,}"
+                what = f"; {rows} are left out" if reading.skip else f" (row group of {rows})"
+                notes.add(int(bounds[group]), error.reason, f"{shard.path}: {error}{what}")
                 continue
             keys.extend(found)
             groups.append(group)
@@ -80,7 +101,9 @@ def _misfit(schema: pa.Schema, reading: Reading) -> tuple[str, str] | None:
     for name, kinds in ((reading.text, "strings"), (reading.id, "strings or whole numbers")):
         if name is None:
             continue
-        if schema.names.count(name) != 1:
+        if (count := schema.names.count(name)) > 1:
+            return "ambiguous_field", f"has {count} columns of the name '{name}', expected one: rename the others"
+        if not count:
             return "missing_field", f"has no column '{name}'; {known_names(name, schema.names)}"
         kind = schema.field(name).type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
@@ -125,12 +148,15 @@ def _broken_rows(column: pa.Array, is_id: bool) -> Iterator[tuple[int, str, str]
 def _json_lines(reading: Reading, shard: Shard, name: str, notes: Notes) -> Iterator[Piece]:
     """The shard's lines as Parquet, in pieces of about `SHARD_BYTES`: a compressed file is one shard of any size."""
     tables: list[pa.Table] = []
-    keys, rows = Keys(reading), list[Row]()
+    keys, rows, kinds = Keys(reading), list[Row](), dict[str, Kind]()
     pieces = size = held = 0
 
     def converted() -> None:
         begin = sum(table.num_rows for table in tables)
-        tables.append(columns_of([row.value for row in rows], reading.text))
+        for row in rows:
+            add_kinds(kinds, row.value, reading.id)
+        require_few(kinds)
+        tables.append(_rows_as_json(rows, reading))
         numbers = np.array([row.number for row in rows], np.int64)
         keys.add(tables[-1][reading.text].combine_chunks(), numbers, np.arange(begin, begin + len(rows)))
         rows.clear()
@@ -138,8 +164,9 @@ def _json_lines(reading: Reading, shard: Shard, name: str, notes: Notes) -> Iter
     def written() -> Piece:
         part = f"{name}-{pieces:05d}"
         path = reading.directory / f"rows-{part}.parquet"
-        groups = _write_rows(path, tables)
+        groups = _write_rows(path, tables, kinds)
         tables.clear()
+        kinds.clear()
         return keys.piece(part, shard.path, str(path), range(groups))
 
     for item in _lines(shard):
@@ -179,13 +206,24 @@ def _lines(shard: Shard) -> Iterator[Row | Problem]:
         yield Problem(None, "empty_file", f"{shard.path}: holds no rows, expected at least one", None)
 
 
-def _write_rows(path: Path, tables: Sequence[pa.Table]) -> int:
-    """Writes each table as row groups with the schema that they have together; returns how many."""
-    schema = unified([table.schema for table in tables])
+def _rows_as_json(rows: Sequence[Row], reading: Reading) -> pa.Table:
+    """The text, the id as text, and all else as JSON: its columns are known when all files are read."""
+    texts = pa.array([row.value[reading.text] for row in rows], pa.large_string())
+    columns = {reading.text: texts}
+    if reading.id is not None and reading.id != reading.text:
+        columns[reading.id] = pa.array([str(row.value[reading.id]) for row in rows], pa.large_string())
+    others = ({name: value for name, value in row.value.items() if name != reading.text} for row in rows)
+    columns[reading.json] = pa.array([orjson.dumps(value) for value in others], pa.large_binary())
+    return pa.table(columns)
+
+
+def _write_rows(path: Path, tables: Sequence[pa.Table], kinds: dict[str, Kind]) -> int:
+    """Writes each table as row groups; returns how many."""
+    schema = tables[0].schema.with_metadata({KINDS: orjson.dumps(kinds)})
     with atomic_path(path) as temporary:
         with pq.ParquetWriter(temporary, schema, compression="lz4") as writer:
             for table in tables:
-                writer.write_table(conformed(table, schema))
+                writer.write_table(table.replace_schema_metadata(schema.metadata))
         groups: int = pq.read_metadata(temporary).num_row_groups
     return groups
 

@@ -6,22 +6,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.artifacts.atomic import atomic_path
 from core.documents.streams import Unreadable
 from core.errors import DataError
-from ray_jobs.dedup_files.json_columns import conformed
-from ray_jobs.dedup_files.parquet_rows import batches, parquet_file
-from ray_jobs.dedup_files.pieces import Bundle, Piece, Rows
+from ray_jobs.dedup_files.json_columns import table_of
+from ray_jobs.dedup_files.parquet_rows import batches, parquet_file, without_views
+from ray_jobs.dedup_files.pieces import Bundle, Piece, Reading, Rows
 from ray_jobs.dedup_files.reading import ADDED
 
 TYPES = dict(zip(ADDED, (pa.string(), pa.string(), pa.float64()), strict=True))
 
 
 def write_bundle(
-    bundles: Sequence[Bundle], schema: pa.Schema | None, removed: Sequence[Path], out: Path, number: int
+    bundles: Sequence[Bundle],
+    schema: pa.Schema | None,
+    reading: Reading,
+    removed: Sequence[Path],
+    out: Path,
+    number: int,
 ) -> None:
     """Writes kept/part-XXXXX.parquet and removed/part-XXXXX.parquet for each piece, numbered through all bundles.
 
@@ -33,27 +39,32 @@ def write_bundle(
         name = f"part-{begin + place:05d}.parquet"
         kept_path, removed_path = out / "kept" / name, out / "removed" / name
         if not (kept_path.exists() and removed_path.exists()):
-            _write_piece(piece, schema, found.slice(taken.start, len(rows)), rows, kept_path, removed_path)
+            wanted = schema if piece.data != piece.source else None
+            _write_piece(piece, wanted, reading, found.slice(taken.start, len(rows)), rows, kept_path, removed_path)
 
 
 def _write_piece(
-    piece: Piece, schema: pa.Schema | None, found: pa.Table, numbers: Rows, kept_path: Path, removed_path: Path
+    piece: Piece,
+    schema: pa.Schema | None,
+    reading: Reading,
+    found: pa.Table,
+    numbers: Rows,
+    kept_path: Path,
+    removed_path: Path,
 ) -> None:
     """Kept and removed rows in the order of the input. numbers: the removed documents, `found` of duplicates."""
     rows = piece.array("rows")
     going = rows[numbers]
-    wanted = schema if piece.data != piece.source else None
     try:
         with parquet_file(piece.data) as file, atomic_path(removed_path) as one, atomic_path(kept_path) as other:
-            given = wanted or file.schema_arrow
+            given = schema or without_views(file.schema_arrow)
             more = pa.schema([*given, *(pa.field(name, kind) for name, kind in TYPES.items())], given.metadata)
             with (
                 pq.ParquetWriter(one, more, compression="zstd") as removed_rows,
                 pq.ParquetWriter(other, given, compression="zstd") as kept_rows,
             ):
                 for begin, batch in batches(file, piece.groups, None):
-                    table = pa.Table.from_batches([batch])
-                    table = conformed(table, wanted) if wanted is not None else table
+                    table = pa.Table.from_batches([batch]) if schema is None else _columns(batch, schema, reading)
                     end = begin + batch.num_rows
                     here = rows[slice(*np.searchsorted(rows, [begin, end]))] - begin
                     low, high = np.searchsorted(going, [begin, end])
@@ -68,3 +79,11 @@ def _write_piece(
     except Unreadable as error:
         message = f"{piece.source}: {error}.\nMend it, or go on without what cannot be read: --on-error skip"
         raise DataError(message) from error
+
+
+def _columns(batch: pa.RecordBatch, schema: pa.Schema, reading: Reading) -> pa.Table:
+    """Rows of JSON Lines, as `reading` left them, with the columns of all files."""
+    rows = [orjson.loads(row.as_py()) for row in batch.column(reading.json)]
+    for row, text in zip(rows, batch.column(reading.text).to_pylist(), strict=True):
+        row[reading.text] = text
+    return table_of(rows, schema)

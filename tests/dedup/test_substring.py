@@ -201,7 +201,7 @@ def test_shares_that_would_change_nothing_are_refused() -> None:
     with pytest.raises(ValidationError, match="less than 1"):
         SubstringDedup(action="drop", max_share=1.0)
     with pytest.raises(ValidationError, match="max_share is for action drop"):
-        SubstringDedup(max_share=0.2)
+        SubstringDedup(max_share=0.3)
 
 
 def test_nothing_and_separators_alone_have_no_windows() -> None:

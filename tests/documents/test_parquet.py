@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.documents.ledger import DROPPED
+from core.documents.parquet import parquet_columns
 from core.documents.reading import read_shard, shards
 from core.documents.source import Source
-from core.errors import DataError
+from core.errors import DataError, ResourceError
 from tests.documents.conftest import Read
 
 TEXTS = ["plain words", "Größe, 世界", "", "two\nlines", "  spaces  ", "the last"]
@@ -84,3 +85,20 @@ def test_parquet_whose_metadata_lost_rows_is_named(tmp_path: Path, read: Read) -
     (tmp_path / "a.parquet").write_bytes(data)
     with pytest.raises(DataError, match=r"a.parquet: not a whole Parquet file \(its metadata say 171 rows"):
         read(files="a.parquet", fields={"text": "body"})
+
+
+def test_too_little_memory_is_no_damage(tmp_path, monkeypatch):
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"text": ["a", "b"]}), path)
+
+    def starved(asked: int):
+        def iter_batches(*_):
+            raise pa.ArrowMemoryError(f"malloc of size {asked} failed")
+
+        monkeypatch.setattr(pq.ParquetFile, "iter_batches", iter_batches)
+        return list(parquet_columns(str(path), {"text"}, 0, None, 0))
+
+    with pytest.raises(ResourceError, match="not enough memory to read rows 1 to 2"):
+        starved(1000)
+    [problem] = starved(1 << 40)  # more than the rows can ask for: a length that is wrong
+    assert problem.reason == "broken_parquet"

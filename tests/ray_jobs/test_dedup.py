@@ -15,7 +15,7 @@ import pytest
 import zstandard
 
 from core.dedup.minhash import MinhashDedup, find_near_duplicates
-from core.errors import DataError
+from core.errors import DataError, RecipeError, ResourceError
 from ray_jobs.dedup import dedup, deduplicate
 from ray_jobs.progress import Reporter
 from tests.ray_jobs.conftest import raycipe
@@ -120,6 +120,42 @@ def test_ids_come_from_the_id_field(tmp_path: Path) -> None:
         (6, "7"),
         ("x", "7"),
     ]
+
+
+def test_ids_of_several_types_are_those_of_the_id_column_as_written(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("".join(f'{{"text": "a b c d", "key": {key}}}\n' for key in ('"x"', 7, 8)))
+    (tmp_path / "b.jsonl").write_text("".join(f'{{"text": "e f g h", "key": {key}}}\n' for key in (1, '"y"')))
+    run([tmp_path / "a.jsonl", tmp_path / "b.jsonl"], tmp_path / "out", id_field="key")
+    assert [row["key"] for row in rows(tmp_path / "out", "kept")] == ["x", "1"]
+    assert [(row["key"], row["kept_id"], row["cluster_id"]) for row in rows(tmp_path / "out", "removed")] == [
+        ("7", "x", "x"),
+        ("8", "x", "x"),
+        ("y", "1", "1"),
+    ]
+
+
+def test_default_ids_of_files_of_one_name_have_the_path_below_their_common_parent(tmp_path: Path) -> None:
+    for name, text in (("x1/a.jsonl", "a b c"), ("x2/a.jsonl", "d e f"), ("x2/b.jsonl", "g h i")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f'{{"text": "{text}"}}\n' * 2)
+    run([tmp_path / "*/*.jsonl"], tmp_path / "out")
+    found = [row["kept_id"] for row in rows(tmp_path / "out", "removed")]
+    assert found == ["x1/a.jsonl:0", "x2/a.jsonl:0", "x2/b.jsonl:0"]
+
+
+def test_columns_that_are_views_are_read_and_written(tmp_path: Path) -> None:
+    made = {"text": ["a b c d", "a b c d", "e"], "key": ["x", "y", "z"], "more": ["1", None, "3"]}
+    table = pa.table({name: pa.array(values, pa.string_view()) for name, values in made.items()})
+    table = table.append_column("bytes", pa.array([b"1", b"2", b"3"], pa.binary_view()))
+    table = table.append_column("list", pa.array([["1"], [], None], pa.list_(pa.string_view())))
+    pq.write_table(table, tmp_path / "a.parquet")
+    for number, id_field in enumerate((None, "key")):
+        out = tmp_path / f"out{number}"
+        run([tmp_path / "a.parquet"], out, id_field=id_field, skip=bool(number))
+        assert rows(out, "kept") == [table.to_pylist()[0], table.to_pylist()[2]]
+        removed = rows(out, "removed")[0]
+        assert removed["kept_id"] == ("x" if number else "a.parquet:0")
+        assert {name: removed[name] for name in table.column_names} == table.to_pylist()[1]
 
 
 def test_null_and_empty_texts_are_kept(tmp_path: Path) -> None:
@@ -231,9 +267,9 @@ class TestState:
         module = {
             "read": "dedup",
             "write_bundle": "dedup",
-            "_sort_bands": "band_shares",
-            "_compare_part": "candidate_comparison",
-            "_write_part": "duplicate_files",
+            "_sort_bands": "deduplication.band_shares",
+            "_compare_part": "deduplication.candidate_comparison",
+            "_write_part": "deduplication.duplicate_files",
         }[place]
         import importlib
 
@@ -278,6 +314,92 @@ class TestState:
         with pytest.raises(DataError, match="thesis"):
             run(files, tmp_path / "mine")
         assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+
+    def stopped(self, files, out, monkeypatch) -> None:
+        """A run that ends as it writes, with a part written already."""
+        with monkeypatch.context() as patched:
+            patched.setattr("ray_jobs.dedup._result", lambda *arguments: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                run(files, out)
+        assert (out / "kept").exists()
+        assert (out / ".work/job.json").exists()
+
+    def test_another_command_after_a_stopped_one_starts_anew(self, files, tmp_path, monkeypatch, capsys) -> None:
+        self.stopped(files, tmp_path / "out", monkeypatch)
+        run(files[:2], tmp_path / "out", skip=True)
+        assert "starts anew" in capsys.readouterr().err
+        run(files[:2], tmp_path / "other", skip=True)
+        assert contents(tmp_path / "out") == contents(tmp_path / "other")
+
+    def test_a_stopped_run_whose_file_was_mended_starts_anew(self, files, tmp_path) -> None:
+        good = files[3].read_bytes()
+        files[3].write_bytes(good[: len(good) // 2])
+        with pytest.raises(DataError, match="not a whole Parquet file"):
+            run(files, tmp_path / "out")
+        files[3].write_bytes(good)
+        assert run(files, tmp_path / "out")["documents"] == 200
+
+    def test_a_kill_while_the_work_is_deleted_loses_no_result(self, files, tmp_path, monkeypatch) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr("ray_jobs.dedup.remove_work", lambda out: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                run(files, tmp_path / "out")
+        assert (tmp_path / "out/.work").exists()
+        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
+        (tmp_path / "out/.work/job.json").unlink()
+        assert run(files, tmp_path / "out") == json.loads((tmp_path / "out/dedup.json").read_bytes())
+        assert not (tmp_path / "out/.work").exists()
+        after = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
+        assert after == {path: time for path, time in before.items() if ".work" not in path.parts}
+
+    @pytest.mark.parametrize("damage", [b"", b"[1]", b"{"])
+    def test_damaged_state_counts_as_unfinished(self, files, tmp_path, monkeypatch, damage) -> None:
+        run(files, tmp_path / "out")
+        before = contents(tmp_path / "out")
+        (tmp_path / "out/dedup.json").write_bytes(damage)
+        run(files, tmp_path / "out")
+        assert contents(tmp_path / "out") == before
+        self.stopped(files, tmp_path / "stopped", monkeypatch)
+        (tmp_path / "stopped/.work/job.json").write_bytes(damage)
+        run(files, tmp_path / "stopped")
+        assert contents(tmp_path / "stopped") == before
+
+    def test_a_lock_and_an_empty_work_count_as_new(self, files, tmp_path) -> None:
+        (tmp_path / "out/.work").mkdir(parents=True)
+        (tmp_path / "out/.lock").write_text("1")
+        assert run(files, tmp_path / "out")["documents"] == 200
+
+    def test_kept_files_that_no_run_of_ours_tells_of_are_left_alone(self, files, tmp_path) -> None:
+        (tmp_path / "out/kept").mkdir(parents=True)
+        (tmp_path / "out/kept/thesis.txt").write_text("years of work")
+        with pytest.raises(DataError, match="kept"):
+            run(files, tmp_path / "out")
+        assert (tmp_path / "out/kept/thesis.txt").exists()
+
+    def test_what_can_be_seen_to_be_wrong_is_told_before_ray_starts(self, files, tmp_path, monkeypatch) -> None:
+        class NoRay:
+            def require(self) -> None:
+                raise AssertionError("Ray was started")
+
+        with pytest.raises(DataError, match="no column 'txt'"):
+            run(files, tmp_path / "out", text_field="txt", session=NoRay())
+        (tmp_path / "a.jsonl").write_text('{"txt": "a"}\n')
+        with pytest.raises(DataError, match=r"a\.jsonl:1: has no key 'text'"):
+            run([tmp_path / "a.jsonl"], tmp_path / "out", session=NoRay())
+        assert not (tmp_path / "out").exists()
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ResourceError, match="cannot be written"):
+            run(files, tmp_path / "file/out", session=NoRay())
+        with pytest.raises(AssertionError, match="Ray was started"):
+            run(files, tmp_path / "out", session=NoRay())
+
+    def test_a_result_with_a_file_cut_short_is_not_taken_for_finished(self, files, tmp_path) -> None:
+        run(files, tmp_path / "out")
+        before = contents(tmp_path / "out")
+        cut = tmp_path / "out/removed/part-00001.parquet"
+        cut.write_bytes(cut.read_bytes()[:-10])
+        run(files, tmp_path / "out")
+        assert contents(tmp_path / "out") == before
 
     def test_a_result_with_a_file_missing_is_not_taken_for_finished(self, files, tmp_path) -> None:
         run(files, tmp_path / "out")
@@ -356,6 +478,10 @@ class TestBadInput:
         data[data.index(b"more 45")] ^= 1
         (tmp_path / "bad.parquet").write_bytes(bytes(data))
         self.both(good, tmp_path / "bad.parquet", "rows 31 to 60", documents=80)
+        assert "are left out" in (tmp_path / "skipped/skipped.jsonl").read_text()
+        with pytest.raises(DataError) as error:
+            run([tmp_path / "bad.parquet"], tmp_path / "stopped again")
+        assert "left out" not in str(error.value)
 
     def test_a_parquet_string_that_is_no_utf8(self, good, tmp_path) -> None:
         column = pa.array([b"a", b"b\xffc", None, b"d"], pa.binary()).view(pa.string())
@@ -367,10 +493,12 @@ class TestBadInput:
     @pytest.mark.parametrize(("table", "words"), [
         ({"txt": ["a"]}, ("no column 'text'", "did you mean 'txt'")),
         ({"text": [1, 2]}, ("column 'text' is of type int64",)),
+        (pa.table([["a"], ["b"]], names=["text", "text"]), ("2 columns of the name 'text'",)),
         ({"text": ["a"], "kept_id": ["b"]}, ("'kept_id'", "rename it")),
     ])  # fmt: skip
     def test_a_parquet_file_of_other_columns(self, good, tmp_path, table, words) -> None:
-        pq.write_table(pa.table(table), tmp_path / "bad.parquet")
+        table = table if isinstance(table, pa.Table) else pa.table(table)
+        pq.write_table(table, tmp_path / "bad.parquet")
         self.both(good, tmp_path / "bad.parquet", *words)
 
     def test_a_truncated_gzip_keeps_the_lines_before(self, good, tmp_path) -> None:
@@ -392,8 +520,15 @@ class TestBadInput:
 
     def test_no_documents_other_formats_and_missing_files(self, tmp_path) -> None:
         (tmp_path / "a.jsonl").write_text('{"text": 1}\n')
-        with pytest.raises(DataError, match="hold no documents"):
+        with pytest.raises(
+            DataError, match=r"hold no documents.*\n1 skipped, .* the first: .*a.jsonl:1: 'text' is the"
+        ):
             run([tmp_path / "a.jsonl"], tmp_path / "out", skip=True)
+        assert json.loads((tmp_path / "out/skipped.jsonl").read_bytes())["reason"] == "wrong_type"
+        (tmp_path / "a").write_text("a")
+        for name in ("a", "?"):
+            with pytest.raises(DataError, match=r"/a: the name tells no format, expected .*\.parquet, \.jsonl"):
+                run([tmp_path / name], tmp_path / "out")
         (tmp_path / "a.csv").write_text("text\na\n")
         with pytest.raises(DataError, match="found csv, expected Parquet or JSON Lines"):
             run([tmp_path / "a.csv"], tmp_path / "out")
@@ -402,15 +537,25 @@ class TestBadInput:
 
 
 def test_a_wrong_option_is_named(tmp_path: Path) -> None:
-    from core.errors import RecipeError
-
     for minhash, word in (
         ({"threshold": 2.0}, "--threshold"),
-        ({"bands": 3}, "rows_per_band"),
+        ({"bands": 3}, "^--bands is given without --rows-per-band: "),
         ({"unit": "x"}, "--unit"),
+        ({"keep": "priority"}, "--keep: found 'priority', expected first or longest"),
+        ({"linkage": "representative", "verify": False}, "^--linkage representative .* needs --verify$"),
+        ({"ngram": 2**70}, "--ngram"),
+        ({"bands": 2**70, "rows_per_band": 1}, "--bands"),
     ):
         with pytest.raises(RecipeError, match=word):
             dedup(["a.jsonl"], tmp_path, minhash, "text", None, SEED, "stop", None, False)
+    with pytest.raises(RecipeError, match="--seed"):
+        dedup(["a.jsonl"], tmp_path, {}, "text", None, 2**70, "stop", None, False)
+    with pytest.raises(RecipeError, match="one of the names is empty"):
+        dedup([""], tmp_path, {}, "text", None, SEED, "stop", None, False)
+    with pytest.raises(RecipeError, match="an address with a password"):
+        dedup(["https://me:secret@host/a.jsonl"], tmp_path, {}, "text", None, SEED, "stop", None, False)
+    with pytest.raises(RecipeError, match="--id-field: is empty"):
+        dedup(["a.jsonl"], tmp_path, {}, "text", "", SEED, "stop", None, False)
     with pytest.raises(RecipeError, match="--on-error"):
         dedup(["a.jsonl"], tmp_path, {}, "text", None, SEED, "ignore", None, False)
 

@@ -1,0 +1,45 @@
+"""Environments of other systems, each of its own, in the versions that are compared."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+REQUIREMENTS = {
+    "rensa": ["rensa==0.5.0", "pyarrow==26.0.1"],
+    "datasketch": ["datasketch==2.0.0", "pyarrow==26.0.1"],
+    "text-dedup": ["text-dedup==0.4.0"],
+    "data-juicer": ["py-data-juicer==1.6.1", "aiohttp"],  # it fetches torch itself when it first runs
+    "datatrove": ["datatrove[processing]==0.10.1", "pyarrow==26.0.1", "orjson", "spacy"],
+}
+MADE = "made.txt"  # in a finished environment, what was installed
+TIMEOUT = 600  # seconds to install one
+
+
+class NotInstalledError(Exception):
+    """Why an environment could not be made."""
+
+
+def python_of(system: str, directory: Path) -> Path:
+    """The system's Python, whose environment is made below `directory` if it is not there as it should be."""
+    wanted = "\n".join(REQUIREMENTS[system])
+    place = directory.absolute() / system
+    python, made = place / "bin" / "python", place / MADE
+    if made.exists() and made.read_text() == wanted:
+        return python
+    print(f"{system}: installing {', '.join(REQUIREMENTS[system])}", flush=True)
+    _call([sys.executable, "-m", "venv", "--clear", str(place)])
+    _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS[system]])
+    made.write_text(wanted)
+    return python
+
+
+def _call(command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise NotInstalledError(f"not installed within {TIMEOUT} s") from error
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["no message"]
+        raise NotInstalledError(f"does not install: {said[-1]}")
