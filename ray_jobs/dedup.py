@@ -33,7 +33,7 @@ from ray_jobs.dedup_files.directory import (
 from ray_jobs.dedup_files.json_columns import Kind, merge_kinds, schema_of
 from ray_jobs.dedup_files.pieces import Bundle, Reading, common_parent, ids_of, listed, texts_of
 from ray_jobs.dedup_files.reading import KINDS, read, require_columns
-from ray_jobs.dedup_files.writing import write_bundle
+from ray_jobs.dedup_files.writing import id_type, write_bundle
 from ray_jobs.deduplication.document_parts import Part
 from ray_jobs.deduplication.near_duplicates import Summary, find_near_duplicates
 from ray_jobs.parallel import each
@@ -188,7 +188,8 @@ def _write(
             merge_kinds(kinds, orjson.loads(pq.read_schema(piece.data).metadata[KINDS]), reading.id)
     schema: pa.Schema | None = schema_of(kinds, reading.text) if kinds else None
     with reporter.bar("dedup: write", len(bundles)) as bar:
-        write = partial(write_bundle, bundles, schema, reading, summary.files, out)
+        ids = id_type(pieces, schema, reading.id)
+        write = partial(write_bundle, bundles, schema, ids, reading, summary.files, out)
         for _ in each(session, write, list(range(len(bundles)))):
             bar.advance()
 

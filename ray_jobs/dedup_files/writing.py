@@ -18,12 +18,24 @@ from ray_jobs.dedup_files.parquet_rows import batches, parquet_file, without_vie
 from ray_jobs.dedup_files.pieces import Bundle, Piece, Reading, Rows
 from ray_jobs.dedup_files.reading import ADDED
 
-TYPES = dict(zip(ADDED, (pa.string(), pa.string(), pa.float64()), strict=True))
+
+def id_type(pieces: Sequence[Piece], schema: pa.Schema | None, column: str | None) -> pa.DataType:
+    """What ids are written as: whole numbers where all are, text else. schema: of JSON Lines, over all pieces."""
+    if column is None:
+        return pa.string()
+    types = set()
+    for piece in pieces:
+        given = schema if schema is not None and piece.data != piece.source else pq.read_schema(piece.data)
+        types.add(given.field(column).type)
+    if not all(map(pa.types.is_integer, types)):
+        return pa.string()
+    return pa.uint64() if pa.uint64() in types else pa.int64()
 
 
 def write_bundle(
     bundles: Sequence[Bundle],
     schema: pa.Schema | None,
+    ids: pa.DataType,
     reading: Reading,
     removed: Sequence[Path],
     out: Path,
@@ -31,7 +43,7 @@ def write_bundle(
 ) -> None:
     """Writes kept/part-XXXXX.parquet and removed/part-XXXXX.parquet for each piece, numbered through all bundles.
 
-    schema: of JSON Lines, over all pieces; removed: for each bundle what `near_duplicates` wrote.
+    schema: of JSON Lines, over all pieces; ids: as of `id_type`; removed: for each bundle what `near_duplicates` wrote.
     """
     begin = sum(len(bundle.pieces) for bundle in bundles[:number])
     found = pq.read_table(removed[number])
@@ -40,7 +52,12 @@ def write_bundle(
         kept_path, removed_path = out / "kept" / name, out / "removed" / name
         if not (kept_path.exists() and removed_path.exists()):
             wanted = schema if piece.data != piece.source else None
-            _write_piece(piece, wanted, reading, found.slice(taken.start, len(rows)), rows, kept_path, removed_path)
+            here = found.select(ADDED).slice(taken.start, len(rows)).cast(_added(ids))
+            _write_piece(piece, wanted, reading, here, rows, kept_path, removed_path)
+
+
+def _added(ids: pa.DataType) -> pa.Schema:
+    return pa.schema(zip(ADDED, (ids, ids, pa.float64()), strict=True))
 
 
 def _write_piece(
@@ -58,7 +75,7 @@ def _write_piece(
     try:
         with parquet_file(piece.data) as file, atomic_path(removed_path) as one, atomic_path(kept_path) as other:
             given = schema or without_views(file.schema_arrow)
-            more = pa.schema([*given, *(pa.field(name, kind) for name, kind in TYPES.items())], given.metadata)
+            more = pa.schema([*given, *found.schema], given.metadata)
             with (
                 pq.ParquetWriter(one, more, compression="zstd") as removed_rows,
                 pq.ParquetWriter(other, given, compression="zstd") as kept_rows,

@@ -122,6 +122,14 @@ def test_ids_come_from_the_id_field(tmp_path: Path) -> None:
     ]
 
 
+def test_whole_numbers_as_ids_stay_whole_numbers(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["a b c d"] * 2, "key": pa.array([7, 5], pa.int32())}), tmp_path / "a.parquet")
+    (tmp_path / "b.jsonl").write_text('{"text": "a b c d", "key": 6}\n')
+    run([tmp_path / "a.parquet", tmp_path / "b.jsonl"], tmp_path / "out", id_field="key")
+    found = [(row["key"], row["kept_id"], row["cluster_id"]) for row in rows(tmp_path / "out", "removed")]
+    assert found == [(5, 7, 7), (6, 7, 7)]
+
+
 def test_ids_of_several_types_are_those_of_the_id_column_as_written(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("".join(f'{{"text": "a b c d", "key": {key}}}\n' for key in ('"x"', 7, 8)))
     (tmp_path / "b.jsonl").write_text("".join(f'{{"text": "e f g h", "key": {key}}}\n' for key in (1, '"y"')))
