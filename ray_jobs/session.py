@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +25,7 @@ class RaySession:
         """say: told where the dashboard is."""
         self.address = address or os.environ.get("RAY_ADDRESS")
         self._say = say
+        self._connected = False  # by this session
 
     def require(self) -> dict[str, float]:
         """Connects if need be; returns the cluster's resources. Raises ResourceError where no Ray answers."""
@@ -49,6 +49,7 @@ class RaySession:
                     f"no Ray could be had at {where} ({str(error).splitlines()[0]}). "
                     "Start one with `ray start --head`, or leave --address out to have a local one."
                 ) from error
+            self._connected = True
             signal.signal(signal.SIGTERM, on_stop)  # Ray's own would end the process without a word
             if stopping.is_set():  # Ray's start swallows a Ctrl-C
                 raise KeyboardInterrupt
@@ -59,12 +60,12 @@ class RaySession:
         return resources
 
     def close(self) -> None:
-        """Ends the local Ray, if this session started one; leaves a cluster that it joined as it is."""
-        if "ray" in sys.modules:
+        """Ends the local Ray, if this session started one; leaves a cluster that it joined, or found, as it is."""
+        if self._connected:
             import ray
 
-            if ray.is_initialized():
-                ray.shutdown()
+            ray.shutdown()
+            self._connected = False
 
 
 def _require_answer(address: str) -> None:
