@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from core.artifacts.atomic import atomic_path
 from core.documents.ledger import Verdict
 from core.documents.table import DOCUMENTS
 from core.recipe.schema import Step
@@ -60,6 +61,15 @@ class Corpus:
     def rows(self, shard: int) -> int:
         """How many documents the shard has."""
         return int(pq.read_metadata(self.kept(shard)).num_rows)
+
+    def ids(self, shard: int, rows: NDArray[np.int64]) -> pa.Array:
+        """The ids of rows of a shard."""
+        return pq.read_table(self.kept(shard), columns=["id"])["id"].take(pa.array(rows)).combine_chunks()
+
+    def save(self, kind: str, shard: int, array: NDArray[Any]) -> None:
+        """Keeps what was decided of a shard, as npy."""
+        with atomic_path(self.part(kind, shard, "npy")) as path, path.open("wb") as file:
+            np.save(file, array)
 
     def source_numbers(self) -> list[int]:
         """The number of each shard's source."""

@@ -49,7 +49,7 @@ class ExactBarrier:
         first = find_first(session, keys, "keys", corpus.path(self.label), reporter, self.label)
         if self.options.unit != "document":
             for shard in shards:
-                _save(corpus, shard, first)
+                corpus.save("repeated", shard, first.of_part(shard)[0])
             return []
         self._save_documents(corpus, first)
         tables = ((shard, pq.read_table(corpus.part("removed", shard, "parquet"))) for shard in shards)
@@ -82,12 +82,6 @@ class ExactBarrier:
             table = pa.table([rows, partners, kept_ids, partners, kept_ids, nothing], schema=DUPLICATES)
             with atomic_path(corpus.part("removed", shard, "parquet")) as path:
                 pq.write_table(table, path)
-
-
-def _save(corpus: Corpus, shard: int, first: FirstOccurrences) -> None:
-    """The numbers of the shard's repeated items, ascending."""
-    with atomic_path(corpus.part("repeated", shard, "npy")) as path, path.open("wb") as file:
-        np.save(file, first.of_part(shard)[0])
 
 
 def flags(numbers: NDArray[np.int64], begin: int, end: int) -> NDArray[np.bool_]:

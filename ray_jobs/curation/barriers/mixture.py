@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from core.artifacts.atomic import atomic_path
 from core.artifacts.seeds import derive_seed
 from core.dedup.key_files import mapped
 from core.documents.ledger import Verdict
@@ -54,8 +53,7 @@ class MixtureBarrier:
         notes = []
         for name, drawn in draw_mixture(self.mixture, parts, self.tokens).items():
             for shard, counts in zip(shards[name], drawn.counts(), strict=True):
-                with atomic_path(corpus.part("drawn", shard, "npy")) as path, path.open("wb") as file:
-                    np.save(file, counts)
+                corpus.save("drawn", shard, counts)
             if drawn.note is not None:
                 notes.append(f"{MIXTURE}: {name} {drawn.note}")
         return notes

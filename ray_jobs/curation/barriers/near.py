@@ -44,7 +44,7 @@ class NearBarrier:
                 corpus.keys(shard) if corpus.keys(shard).exists() else None,
                 source,
                 partial(_texts, corpus, shard),
-                partial(_ids, corpus, shard),
+                partial(corpus.ids, shard),
             )
             for shard, source in enumerate(corpus.shards)
         ]
@@ -71,8 +71,3 @@ def _texts(corpus: Corpus, shard: int, rows: NDArray[np.int64]) -> Iterator[pa.L
                 documents = file.read_row_group(group).take(pa.array(rows[first:last] - begin))
                 yield content(documents)
             begin = end
-
-
-def _ids(corpus: Corpus, shard: int, rows: NDArray[np.int64]) -> pa.Array:
-    ids = pq.read_table(corpus.kept(shard), columns=["id"])["id"]
-    return ids.take(pa.array(rows)).combine_chunks()

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from core.artifacts.atomic import atomic_path
 from core.dedup.key_files import mapped
 from core.documents.ledger import Verdict
 from core.documents.ranking import top
@@ -46,8 +45,7 @@ class QualityBarrier:
         scores = [mapped(corpus.keys(shard), "scores") for shard in shards]
         best = top(scores, self.options.top_fraction)
         for shard, chosen in zip(shards, best, strict=True):
-            with atomic_path(corpus.part("best", shard, "npy")) as path, path.open("wb") as file:
-                np.save(file, chosen)
+            corpus.save("best", shard, chosen)
         kept, judged = sum(int(chosen.sum()) for chosen in best), sum(map(len, scores))
         lowest = min(
             (float(found[chosen].min()) for found, chosen in zip(scores, best, strict=True) if chosen.any()), default=1

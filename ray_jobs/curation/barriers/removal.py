@@ -30,8 +30,7 @@ def ids_of(corpus: Corpus, bounds: Numbers, numbers: Numbers) -> pa.Array:
     for shard in range(len(bounds) - 1):
         rows = numbers[places[shard] : places[shard + 1]] - bounds[shard]
         if len(rows):
-            ids = pq.read_table(corpus.kept(shard), columns=["id"])["id"]
-            found.append(ids.take(pa.array(rows)).combine_chunks())
+            found.append(corpus.ids(shard, rows))
     return pa.concat_arrays(found)
 
 

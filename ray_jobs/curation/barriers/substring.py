@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from core.artifacts.atomic import atomic_path
 from core.dedup.exact import keys_by_source
 from core.dedup.substring import SubstringDedup, substring_verdict, window_keys
 from core.documents.table import content
@@ -50,8 +49,7 @@ class SubstringBarrier:
         for shard in shards:
             begin, end = np.searchsorted(firsts, found.bounds[shard : shard + 2])
             repeated = np.union1d(found.of_part(shard)[0], firsts[begin:end] - found.bounds[shard])
-            with atomic_path(corpus.part("repeated", shard, "npy")) as path, path.open("wb") as file:
-                np.save(file, repeated)
+            corpus.save("repeated", shard, repeated)
         return []
 
     def decided(self, corpus: Corpus, shard: int) -> Iterator[Decided]:
