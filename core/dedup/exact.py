@@ -9,12 +9,14 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from core.documents.ledger import SPANS
-from core.documents.table import buffers
+from core.documents.parts import PART_WORDS, Parts, part_of
+from core.documents.table import buffers, content
 from core.options import Options
 
 EXACT_DUPLICATE = "exact_duplicate"
@@ -22,12 +24,21 @@ REPEATED = {"paragraph": "repeated_paragraph", "line": "repeated_line"}
 
 
 class ExactDedup(Options):
-    """Drops documents whose content occurred before, or cuts paragraphs or lines that did."""
+    """Drops documents whose content occurred before, or cuts paragraphs or lines that did.
+
+    The first in the order of the sources stays. Of equal inputs Birbal keeps the first of a random order
+    (https://github.com/Upaya07/NeurIPS-llm-efficiency-challenge, data_prep/combine_datasets.py).
+    """
 
     unit: Literal["document", "paragraph", "line"] = Field(
         "document",
         description="What is compared: whole documents, paragraphs (the text between blank lines) or lines. "
         "Documents are dropped, paragraphs and lines cut out of their document.",
+    )
+    part: Parts = Field(
+        "all",
+        description=f"What is compared of documents: {PART_WORDS}. One without it is no duplicate. Birbal compares "
+        "inputs alone: part: user, where instructions are turns of their own.",
     )
     normalise: bool = Field(
         False,
@@ -44,12 +55,26 @@ class ExactDedup(Options):
     )
 
     @model_validator(mode="after")
-    def _min_words_of_pieces(self) -> ExactDedup:
+    def _keys_of_their_unit(self) -> ExactDedup:
         if self.min_words and self.unit == "document":
             raise ValueError(
                 "min_words is for unit paragraph or line; whole documents are compared whatever their length"
             )
+        if self.part != "all" and self.unit != "document":
+            raise ValueError("part is for unit document; paragraphs and lines are looked for in all text")
         return self
+
+
+def document_keys(documents: pa.Table, options: ExactDedup) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
+    """The keys of the documents' part, uint64[rows, 2], and whether each has that part, bool[rows].
+
+    Those without it have keys that are equal only to each other's, by their whole content: they are no duplicates, and
+    many of them are not put together under one key.
+    """
+    texts = part_of(documents, options.part)
+    there = np.asarray(pc.is_valid(texts))
+    found = content_keys(pc.coalesce(texts, content(documents)) if texts.null_count else texts, options)
+    return np.where(there[:, None], found, ~found), there
 
 
 def content_keys(content: pa.LargeStringArray, options: ExactDedup) -> NDArray[np.uint64]:

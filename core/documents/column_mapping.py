@@ -1,7 +1,8 @@
 """Many rows to documents at once, column by column: what `core.documents.mapping` does row by row.
 
 Nothing is judged here. Whatever is not plainly as it should be (a null, another type, bytes that are no UTF-8, a path
-into nested values) gives None, and the rows go one by one, which finds the row and says what is wrong with it.
+into nested values) gives None, and the rows go one by one, which finds the row and says what is wrong with it. So do
+the rarer mappings: templates, what is removed, an instruction in a turn of its own, and lists of questions.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.documents.columns import Columns
+from core.documents.fields import Fields
 from core.documents.mapping import ROLES, Misfit, document_id, meta_json
 from core.documents.rows import Lines
-from core.documents.source import Fields
 from core.documents.table import DOCUMENTS, MESSAGES
 
 # What Python's str.strip() takes away, so that both ways call the same texts empty.
@@ -36,6 +37,8 @@ IRREGULAR = (_Irregular, Misfit, pa.ArrowException, KeyError, TypeError, ValueEr
 
 def many_documents(rows: Columns | Lines, fields: Fields, source: str, file: int) -> pa.Table | None:
     """All the rows as a table of DOCUMENTS; None where any of them is not regular (or a line is blank)."""
+    if fields.templates or fields.remove or fields.questions or fields.instruction_role == "system":
+        return None
     try:
         made, count = _of_columns(rows, fields) if isinstance(rows, Columns) else _of_lines(rows, fields)
     except IRREGULAR:
@@ -105,10 +108,12 @@ def _with_input(user: pa.Array, column: pa.Array) -> pa.Array:
     if column.null_count == len(column):  # also a column of the type null
         return user
     more = _strings(pc.fill_null(column, ""))
-    empty = pc.equal(pc.binary_length(pc.utf8_ltrim(more, WHITE_SPACE)), 0)
-    blank = pa.scalar("", pa.large_string())
-    gap = pc.if_else(empty, blank, pa.scalar("\n\n", pa.large_string()))
-    return pc.binary_join_element_wise(user, gap, pc.if_else(empty, blank, more), blank)
+    both = pc.binary_join_element_wise(user, more, pa.scalar("\n\n", pa.large_string()))
+    return pc.case_when(pa.StructArray.from_arrays([_blank(more), _blank(user)], ["0", "1"]), user, more, both)
+
+
+def _blank(texts: pa.Array) -> pa.Array:
+    return pc.equal(pc.binary_length(pc.utf8_ltrim(texts, WHITE_SPACE)), 0)
 
 
 def _messages(table: pa.Table, fields: Fields) -> Made:

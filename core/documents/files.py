@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,28 @@ def expand(source: Source, recipe_dir: Path) -> list[str]:
     for path in found:
         file_format(path, source)
     return list(found)
+
+
+def find_file(given: str, recipe_dir: Path) -> Path:
+    """A file that a recipe names, as an absolute path: beside the recipe, else in the current directory.
+
+    Raises DataError where it is in neither place.
+    """
+    return _find(given, recipe_dir, Path.is_file, "file")
+
+
+def find_directory(given: str, recipe_dir: Path) -> Path:
+    """As `find_file`, of a directory."""
+    return _find(given, recipe_dir, Path.is_dir, "directory")
+
+
+def _find(given: str, recipe_dir: Path, is_it: Callable[[Path], bool], what: str) -> Path:
+    places = [base / Path(given).expanduser() for base in dict.fromkeys([recipe_dir.absolute(), Path.cwd()])]
+    there = next((path for path in places if is_it(path)), None)
+    if there is None:
+        looked = " and ".join(str(path.parent) for path in dict.fromkeys(places))
+        raise DataError(f"{given}: no such {what} (looked in {looked})")
+    return there
 
 
 def file_format(path: str, source: Source) -> Format:

@@ -9,11 +9,13 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
+from core.documents.fields import Fields, Role
 from core.documents.html import Html, TooDeep, decoded, extracted
 from core.documents.ledger import DROPPED, READ
+from core.documents.question_lists import asked_question, last_asked
 from core.documents.rows import Problem, Row, known_names, named
-from core.documents.source import Fields, Role
 from core.documents.table import DOCUMENTS
+from core.documents.templates import filled
 
 TEXT_FILE = Fields(text="text")  # what a file that is one document gives
 WEB_ARCHIVE = Fields(text="text", meta=["url", "date", "record_id", "content_type"])
@@ -33,15 +35,6 @@ class Misfit(Exception):
         self.text = text
 
 
-def columns(fields: Fields) -> set[str]:
-    """The columns that a mapping needs, a path by its first name as well as whole."""
-    named_ones = [
-        getattr(fields, name)
-        for name in ("text", "messages", "instruction", "input", "output", "prompt", "chosen", "rejected", "id")
-    ]
-    return {column for column in (*named_ones, *fields.meta) if column is not None}
-
-
 def documents(
     rows: Sequence[Row], fields: Fields, source: str, file: int, html: Html | None = None
 ) -> tuple[pa.Table, list[Problem]]:
@@ -54,10 +47,10 @@ def documents(
     problems = []
     for row in rows:
         try:
-            document = make(row.value, fields)
-            document["id"] = document_id(row.value, fields) if fields.id else f"{source}:{file}:{row.number}"
-            document["meta"] = meta_json(row.value, fields) if fields.meta else None
-            made.append(document)
+            value = _prepared(row.value, fields)
+            id_ = document_id(value, fields) if fields.id else f"{source}:{file}:{row.number}"
+            meta = meta_json(value, fields) if fields.meta else None
+            made.append({**make(value, fields, id_), "id": id_, "meta": meta})
         except Misfit as misfit:
             raw = orjson.dumps(row.value, default=str).decode() if misfit.text is None else misfit.text
             problems.append(Problem(row.number, misfit.reason, f"{row.place}: {misfit}", raw, misfit.expected))
@@ -84,11 +77,31 @@ def table(made: Sequence[dict[str, Any]], source: str, schema: pa.Schema = DOCUM
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _text(value: dict[str, Any], fields: Fields) -> dict[str, Any]:
+def _prepared(value: dict[str, Any], fields: Fields) -> dict[str, Any]:
+    """The row without what is to be removed of it, and with the columns that templates make."""
+    if not fields.remove and not fields.templates:
+        return value
+    cleaned = dict(value)
+    for column, texts in fields.remove.items():
+        cleaned[column] = _string(value, "remove", column)
+        for text in texts:
+            cleaned[column] = cleaned[column].replace(text, "")
+    return cleaned | {
+        name: filled(template, partial(_in_template, cleaned, f"templates.{name}"))
+        for name, template in fields.templates.items()
+    }
+
+
+def _in_template(value: dict[str, Any], field: str, column: str) -> str:
+    found = _cell(value, field, column)
+    return str(found) if type(found) is int else _string(value, field, column)
+
+
+def _text(value: dict[str, Any], fields: Fields, id_: str) -> dict[str, Any]:
     return {"text": _string(value, "text", fields.text)}
 
 
-def _page(value: dict[str, Any], fields: Fields, html: Html) -> dict[str, Any]:
+def _page(value: dict[str, Any], fields: Fields, id_: str, html: Html) -> dict[str, Any]:
     found = _cell(value, "text", fields.text)
     if not isinstance(found, str | bytes):
         reason = "null_field" if found is None else "not_text"
@@ -103,20 +116,55 @@ def _page(value: dict[str, Any], fields: Fields, html: Html) -> dict[str, Any]:
     return {"text": text}
 
 
-def _pair(value: dict[str, Any], fields: Fields) -> dict[str, Any]:
+def _pair(value: dict[str, Any], fields: Fields, id_: str) -> dict[str, Any]:
     return {name: _string(value, name, getattr(fields, name)) for name in ("prompt", "chosen", "rejected")}
 
 
-def _instruction(value: dict[str, Any], fields: Fields) -> dict[str, Any]:
-    user = _string(value, "instruction", fields.instruction)
-    if fields.input is not None and _cell(value, "input", fields.input) is not None:
-        more = _string(value, "input", fields.input)
-        user = f"{user}\n\n{more}" if more.strip() else user
-    answer = _string(value, "output", fields.output)
-    return {"messages": [{"role": "user", "content": user}, {"role": "assistant", "content": answer}]}
+def _instruction(value: dict[str, Any], fields: Fields, id_: str) -> dict[str, Any]:
+    asked = _opening(_string(value, "instruction", fields.instruction), _optional(value, "input", fields.input), fields)
+    return {"messages": [*asked, _turn("assistant", _string(value, "output", fields.output))]}
 
 
-def _messages(value: dict[str, Any], fields: Fields) -> dict[str, Any]:
+def _questions(value: dict[str, Any], fields: Fields, id_: str) -> dict[str, Any]:
+    questions, answers = (_texts(value, name, getattr(fields, name)) for name in ("questions", "answers"))
+    if len(questions) != len(answers):
+        found = f"{len(questions)} questions and {len(answers)} answers"
+        raise Misfit("unequal_lists", f"found {found}, expected as many answers as questions")
+    if not questions:
+        raise Misfit("no_questions", f"fields.questions: column '{fields.questions}' is an empty list")
+    instruction = _optional(value, "instruction", fields.instruction)
+    context = _optional(value, "context", fields.context)
+    if fields.history == "text":
+        number = asked_question(len(questions), id_)
+        asked = _opening(instruction, last_asked(context, questions[: number + 1], answers), fields)
+        return {"messages": [*asked, _turn("assistant", answers[number])]}
+    first = f"{context}\n\n{questions[0]}" if context.strip() else questions[0]
+    later = [text for pair in zip(questions[1:], answers[1:], strict=True) for text in pair]
+    return {"messages": [*_opening(instruction, first, fields), *_alternating([answers[0], *later], "assistant")]}
+
+
+def _opening(instruction: str, more: str, fields: Fields) -> list[dict[str, str]]:
+    """What is said before the first answer: the instruction with more below it, or apart from it."""
+    if not more.strip():
+        return [_turn("user", instruction)]
+    if not instruction.strip():
+        return [_turn("user", more)]
+    if fields.instruction_role == "system":
+        return [_turn("system", instruction), _turn("user", more)]
+    return [_turn("user", f"{instruction}\n\n{more}")]
+
+
+def _turn(role: Role, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def _alternating(texts: Sequence[str], first: Role) -> list[dict[str, str]]:
+    """Texts that the user and the assistant say in turn."""
+    others: dict[Role, Role] = {"user": "assistant", "assistant": "user"}
+    return [_turn(others[first] if place % 2 else first, text) for place, text in enumerate(texts)]
+
+
+def _messages(value: dict[str, Any], fields: Fields, id_: str) -> dict[str, Any]:
     messages = _cell(value, "messages", fields.messages)
     if not isinstance(messages, list):
         raise Misfit(
@@ -125,6 +173,8 @@ def _messages(value: dict[str, Any], fields: Fields) -> dict[str, Any]:
         )
     if not messages:
         raise Misfit("no_messages", f"fields.messages: column '{fields.messages}' is an empty list")
+    if isinstance(messages[0], str):
+        return {"messages": _alternating(_only_texts("messages", messages), "user")}
     return {"messages": [_message(message, number, fields) for number, message in enumerate(messages, start=1)]}
 
 
@@ -169,6 +219,25 @@ def _string(value: dict[str, Any], field: str, column: str | None) -> str:
     raise Misfit(reason, f"fields.{field}: column '{column}' holds {named(found)}, expected text")
 
 
+def _optional(value: dict[str, Any], field: str, column: str | None) -> str:
+    """The text of a column; empty where it holds null, or none is declared."""
+    return "" if column is None or _cell(value, field, column) is None else _string(value, field, column)
+
+
+def _texts(value: dict[str, Any], field: str, column: str | None) -> list[str]:
+    found = _cell(value, field, column)
+    if not isinstance(found, list):
+        raise Misfit("not_texts", f"fields.{field}: column '{column}' holds {named(found)}, expected a list of texts")
+    return _only_texts(field, found)
+
+
+def _only_texts(field: str, found: list[Any]) -> list[str]:
+    for number, text in enumerate(found, start=1):
+        if not isinstance(text, str):
+            raise Misfit("not_texts", f"fields.{field}: item {number} is {named(text)}, expected text")
+    return found
+
+
 def _cell(value: dict[str, Any], field: str, column: str | None) -> Any:
     assert column is not None
     if column in value:
@@ -184,9 +253,10 @@ def _cell(value: dict[str, Any], field: str, column: str | None) -> Any:
     return inner
 
 
-_MAKERS: dict[str, Callable[[dict[str, Any], Fields], dict[str, Any]]] = {
+_MAKERS: dict[str, Callable[[dict[str, Any], Fields, str], dict[str, Any]]] = {
     "text": _text,
     "messages": _messages,
     "instruction": _instruction,
+    "questions": _questions,
     "pair": _pair,
 }

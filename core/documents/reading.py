@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,16 +15,17 @@ from core.artifacts.fingerprint import fingerprint
 from core.documents import hub
 from core.documents.column_mapping import many_documents
 from core.documents.columns import Columns, single_rows
+from core.documents.fields import Fields
 from core.documents.files import expand, file_format, filesystem, is_remote
 from core.documents.formats import read_rows
 from core.documents.html import Html
 from core.documents.ledger import DROPPED
 from core.documents.library import Item, library_directory, library_documents, library_items
-from core.documents.mapping import TEXT_FILE, WEB_ARCHIVE, columns, documents, rejects
+from core.documents.mapping import TEXT_FILE, WEB_ARCHIVE, documents, rejects
 from core.documents.parquet import DAMAGE
 from core.documents.rows import Lines, Problem, Row, line_rows
 from core.documents.skills import skills_documents
-from core.documents.source import Fields, Source
+from core.documents.source import Source
 from core.documents.streams import compression
 from core.documents.table import DOCUMENTS
 from core.errors import DataError
@@ -35,6 +36,13 @@ SHARD_ROWS = 50_000  # of a Hugging Face dataset
 SHARD_ITEMS = 200  # of the Python library
 BATCH_BYTES = 1 << 25  # rows that become one table of documents
 END = float("inf")
+
+
+class Maker(NamedTuple):
+    """How rows become documents where it is not `fields` that says so."""
+
+    wanted: set[str]  # columns that are read
+    documents: Callable[[Sequence[Row]], tuple[pa.Table, list[Problem]]]  # DOCUMENTS of rows, and what does not fit
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,17 @@ def shards(name: str, source: Source, recipe_dir: Path, split: Literal["train", 
         found = _library_shards(name, source, recipe_dir)
     else:
         found = iter([Shard(name, 0, source, "generated", recipe_dir, split=split)])
+    return numbered(found)
+
+
+def numbered(found: Iterable[Shard]) -> list[Shard]:
+    """Shards of a source in order, those of small files joined, each with its number."""
     return [replace(shard, number=number) for number, shard in enumerate(_bundled(found))]
+
+
+def file_shard(name: str, source: Source, recipe_dir: Path, path: str, file: int) -> Shard:
+    """A whole file of a source as a shard. file: its number within the source."""
+    return Shard(name, 0, source, _file_identity(path), recipe_dir, path, file, size=_file_size(path))
 
 
 def input_fingerprint(shard: Shard) -> str:
@@ -85,18 +103,29 @@ def read_shard(shard: Shard, seed: int) -> Iterator[tuple[pa.Table, pa.Table]]:
     seed: the recipe's, for generated skills. Raises DataError for the first file or row that does not fit, unless
     the source says on_error: skip.
     """
-    source = shard.options
+    yield from read_files(shard, lambda each: _read_one(each, seed))
+
+
+def read_files(
+    shard: Shard, read: Callable[[Shard], Iterator[tuple[pa.Table, pa.Table]]]
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """What `read` gives of a shard; of one of several small files, of each of them, joined to some 32 MB."""
     if shard.more:
-        yield from _together(
-            tables for each in (replace(shard, more=()), *shard.more) for tables in read_shard(each, seed)
-        )
-    elif source.skills is not None:
+        yield from _together(tables for each in (replace(shard, more=()), *shard.more) for tables in read(each))
+    else:
+        yield from read(shard)
+
+
+def _read_one(shard: Shard, seed: int) -> Iterator[tuple[pa.Table, pa.Table]]:
+    source = shard.options
+    if source.skills is not None:
         made = skills_documents(source.skills, seed, shard.source, shard.split)
         yield made, DROPPED.empty_table()
     elif source.python_library is not None:
         yield library_documents(shard.items, source.python_library, shard.source)
     else:
-        yield from _read_rows(shard)
+        fields, html = _mapping(shard)
+        yield from read_mapped(shard, _fields_maker(shard, fields, html), None if html else fields)
 
 
 def _together(found: Iterable[tuple[pa.Table, pa.Table]]) -> Iterator[tuple[pa.Table, pa.Table]]:
@@ -118,8 +147,12 @@ def _joined(made: list[tuple[pa.Table, pa.Table]]) -> tuple[pa.Table, pa.Table]:
     return pa.concat_tables(documents_of_files), pa.concat_tables(rejects_of_files)
 
 
-def _read_rows(shard: Shard) -> Iterator[tuple[pa.Table, pa.Table]]:
-    for made, problems in _batches(shard):
+def read_mapped(shard: Shard, maker: Maker, by_column: Fields | None = None) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """As `read_shard`, of files and datasets, with documents made by a `maker`.
+
+    by_column: the mapping by which many rows may be made to documents at once.
+    """
+    for made, problems in _batches(shard, maker, by_column):
         problems.sort(key=lambda problem: END if problem.number is None else problem.number)
         errors = [problem for problem in problems if not problem.expected]
         if errors and shard.options.on_error == "stop":
@@ -132,9 +165,23 @@ def _read_rows(shard: Shard) -> Iterator[tuple[pa.Table, pa.Table]]:
         yield made, rejects(list(zip(ids, problems, strict=True)), shard.source)
 
 
-def _batches(shard: Shard) -> Iterator[tuple[pa.Table, list[Problem]]]:
+def single_rows_of(shard: Shard, wanted: set[str]) -> Iterator[Row]:
+    """The rows of a shard of a file or dataset one by one; what cannot be read is passed over."""
+    for item in _items(shard, wanted):
+        several: Iterable[Row | Problem] = [item] if isinstance(item, Row | Problem) else _singles(item)
+        yield from (row for row in several if isinstance(row, Row))
+
+
+def _singles(item: Columns | Lines) -> Iterator[Row | Problem]:
+    return single_rows(item) if isinstance(item, Columns) else line_rows(item)
+
+
+def _fields_maker(shard: Shard, fields: Fields, html: Html | None) -> Maker:
+    return Maker(fields.needed, lambda rows: documents(rows, fields, shard.source, shard.file, html))
+
+
+def _batches(shard: Shard, maker: Maker, by_column: Fields | None) -> Iterator[tuple[pa.Table, list[Problem]]]:
     """Documents and problems in order, some BATCH_BYTES at a time."""
-    fields, html = _mapping(shard)
     made: list[pa.Table] = []
     rows: list[Row] = []
     problems: list[Problem] = []
@@ -142,19 +189,19 @@ def _batches(shard: Shard) -> Iterator[tuple[pa.Table, list[Problem]]]:
 
     def make_rows() -> None:
         if rows:
-            documents_of_rows, misfits = documents(rows, fields, shard.source, shard.file, html)
+            documents_of_rows, misfits = maker.documents(rows)
             made.append(documents_of_rows)
             problems.extend(misfits)
             rows.clear()
 
-    for item in _items(shard, fields):
+    for item in _items(shard, maker.wanted):
         if isinstance(item, Columns | Lines):
-            table = None if html else many_documents(item, fields, shard.source, shard.file)
+            table = many_documents(item, by_column, shard.source, shard.file) if by_column else None
             if table is not None:
                 make_rows()
                 made.append(table)
             else:
-                singles = list(single_rows(item) if isinstance(item, Columns) else line_rows(item))
+                singles = list(_singles(item))
                 rows += [row for row in singles if isinstance(row, Row)]
                 problems += [problem for problem in singles if isinstance(problem, Problem)]
             size += item.table.nbytes if isinstance(item, Columns) else item.size
@@ -173,12 +220,12 @@ def _batches(shard: Shard) -> Iterator[tuple[pa.Table, list[Problem]]]:
         yield pa.concat_tables([DOCUMENTS.empty_table(), *made]), problems
 
 
-def _items(shard: Shard, fields: Fields) -> Iterable[Row | Lines | Columns | Problem]:
+def _items(shard: Shard, wanted: set[str]) -> Iterable[Row | Lines | Columns | Problem]:
     source = shard.options
     if source.dataset is not None:
         loaded = hub.load(source, shard.recipe_dir)
         return hub.rows(loaded, f"dataset {source.dataset}", shard.begin, shard.end or loaded.num_rows)
-    return read_rows(shard.path, source, columns(fields), shard.begin, shard.end, shard.first)
+    return read_rows(shard.path, source, wanted, shard.begin, shard.end, shard.first)
 
 
 def _mapping(shard: Shard) -> tuple[Fields, Html | None]:
@@ -195,7 +242,7 @@ def _mapping(shard: Shard) -> tuple[Fields, Html | None]:
 
 def _file_shards(name: str, source: Source, recipe_dir: Path) -> Iterator[Shard]:
     for file, path in enumerate(expand(source, recipe_dir)):
-        whole = Shard(name, 0, source, _file_identity(path), recipe_dir, path, file, size=_file_size(path))
+        whole = file_shard(name, source, recipe_dir, path, file)
         cuts = _cuts(whole)
         ends = [*(begin for begin, _ in cuts[1:]), None]
         for (begin, first), end in zip(cuts, ends, strict=True):

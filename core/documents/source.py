@@ -1,23 +1,20 @@
-"""Where documents come from, and which column holds what: declared in the recipe, never guessed."""
+"""Where documents come from: declared in the recipe, never guessed."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from core.documents.fields import Column, Fields, changed
 from core.documents.html import Html
 from core.documents.skills import Skills
 from core.options import Options
 
 Format = Literal["json", "jsonl", "csv", "tsv", "parquet", "text", "html", "warc"]
-Form = Literal["text", "messages", "instruction", "pair"]
-Role = Literal["system", "user", "assistant"]
 
 CREDENTIALS = re.compile(r"://[^/\s@]+@")  # of a URL: user:password@
-
-Column = Annotated[str, Field(min_length=1)]
 
 SUFFIXES: dict[str, Format] = {
     "json": "json",
@@ -40,76 +37,6 @@ def format_by_name(name: str) -> Format | None:
     """The format that a file's suffix (before .gz or .zst) stands for; None for an unknown one."""
     bare = name.lower().removesuffix(".gz").removesuffix(".zst")
     return SUFFIXES.get(bare.rpartition(".")[2]) if "." in bare else None
-
-
-class Fields(Options):
-    """Which columns make a document, in exactly one of four forms.
-
-    `{text}`, `{messages}`, `{instruction, input (optional), output}` or `{prompt, chosen, rejected}`.
-    A name that is no column and has dots in it is a path into nested values: `instances.0.output`.
-    """
-
-    text: Column | None = Field(None, description="Column with the text of a document.")
-
-    messages: Column | None = Field(None, description="Column with a dialogue: a list of {role, content} objects.")
-    role: Column = Field("role", description="Key of a message that holds who speaks.")
-    content: Column = Field("content", description="Key of a message that holds what is said.")
-    roles: dict[str, Role] | None = Field(
-        None,
-        description="Names of the roles in the data, as {name: role}, e.g. {human: user, gpt: assistant}. "
-        "Without it they must be system, user and assistant already.",
-    )
-
-    instruction: Column | None = Field(None, description="Column with what the user asks.")
-    input: Column | None = Field(
-        None,
-        description="Column with more of the user's turn, put below the instruction where it is not empty.",
-    )
-    output: Column | None = Field(None, description="Column with the assistant's answer.")
-
-    prompt: Column | None = Field(None, description="Column with the prompt of a preference pair.")
-    chosen: Column | None = Field(None, description="Column with the preferred completion.")
-    rejected: Column | None = Field(None, description="Column with the other completion.")
-
-    id: Column | None = Field(
-        None, description="Column with the document's id; without it the id is source:file number:row."
-    )
-    meta: list[Column] = Field([], description="Columns that are kept beside the document, as a JSON object.")
-
-    @property
-    def form(self) -> Form:
-        if self.text is not None:
-            return "text"
-        if self.messages is not None:
-            return "messages"
-        return "pair" if self.prompt is not None else "instruction"
-
-    @model_validator(mode="after")
-    def _exactly_one_form(self) -> Fields:
-        started = [
-            form
-            for form in (
-                ("text",),
-                ("messages",),
-                ("instruction", "output"),
-                ("prompt", "chosen", "rejected"),
-            )
-            if any(getattr(self, name) is not None for name in form)
-        ]
-        if len(started) != 1:
-            found = " and ".join("/".join(form) for form in started) or "none"
-            raise ValueError(
-                "fields need exactly one of text, messages, instruction/output and prompt/chosen/rejected; "
-                f"found {found}"
-            )
-        missing = [name for name in started[0] if getattr(self, name) is None]
-        if missing:
-            raise ValueError(f"fields with {'/'.join(started[0])} also need {' and '.join(missing)}")
-        if self.input is not None and self.instruction is None:
-            raise ValueError("fields.input goes with instruction and output")
-        if self.messages is None and _changed(self, {"role", "content", "roles"}):
-            raise ValueError("fields.role, content and roles go with messages")
-        return self
 
 
 class PythonLibrary(Options):
@@ -141,6 +68,14 @@ class PythonLibrary(Options):
 
 class Source(Options):
     """Where documents come from: files, a Hugging Face dataset, the Python library or generated skills."""
+
+    kinds: ClassVar[dict[str, set[str]]] = {  # exactly one of these keys is given; the others that go with it
+        "files": {"format", "records", "columns", "fields", "html"},
+        "dataset": {"subset", "split", "revision", "fields", "html"},
+        "python_library": set(),
+        "skills": set(),
+    }
+    makers: ClassVar[tuple[str, ...]] = ("fields",)  # of rows with columns, exactly one of these says what is made
 
     files: Column | list[Column] | None = Field(
         None,
@@ -181,12 +116,9 @@ class Source(Options):
     )
 
     @property
-    def kind(self) -> Literal["files", "dataset", "python_library", "skills"]:
-        if self.files is not None:
-            return "files"
-        if self.dataset is not None:
-            return "dataset"
-        return "python_library" if self.python_library is not None else "skills"
+    def kind(self) -> str:
+        """The key that says where the documents are, e.g. "files"."""
+        return next(name for name in self.kinds if getattr(self, name) is not None)
 
     @property
     def patterns(self) -> list[str]:
@@ -202,31 +134,37 @@ class Source(Options):
 
     @property
     def has_columns(self) -> bool:
-        """Whether `fields` must say what a document is."""
+        """Whether one of `makers` must say what a document is."""
         return self.kind == "dataset" or (self.kind == "files" and not self.formats <= COLUMNLESS)
 
     @model_validator(mode="after")
     def _one_kind_with_its_keys(self) -> Source:
         if any(CREDENTIALS.search(pattern) for pattern in self.patterns):
             raise ValueError("an address with a password in it would be kept in every run: give it by the environment")
-        kinds = [name for name in _KEYS_OF if getattr(self, name) is not None]
+        kinds = [name for name in self.kinds if getattr(self, name) is not None]
         if len(kinds) != 1:
             raise ValueError(
-                f"a source needs exactly one of {', '.join(_KEYS_OF)}; found {' and '.join(kinds) or 'none'}"
+                f"a source needs exactly one of {', '.join(self.kinds)}; found {' and '.join(kinds) or 'none'}"
             )
-        others = set(type(self).model_fields) - {kinds[0], "on_error", *_KEYS_OF[kinds[0]]}
-        if strange := _changed(self, others):
+        others = set(type(self).model_fields) - {kinds[0], "on_error", *self.kinds[kinds[0]]}
+        if strange := changed(self, others):
             raise ValueError(f"a source of {kinds[0]} has no {' and no '.join(strange)}")
         if self.files == []:
             raise ValueError("files is an empty list: name at least one file")
-        if self.has_columns and self.fields is None:
+        made = [name for name in self.makers if getattr(self, name) is not None]
+        if self.has_columns and not made:
+            more = f", or give {' or '.join(self.makers[1:])}" if len(self.makers) > 1 else ""
             raise ValueError(
                 "fields is missing: say which columns make a document, e.g. fields: {text: text} "
-                "(files that are text as a whole: format: text)"
+                f"(files that are text as a whole: format: text){more}"
             )
-        if self.fields is not None and not self.has_columns:
+        if len(made) > 1:
+            raise ValueError(f"{' and '.join(made)} each say what a document is: give one of them")
+        if made and not self.has_columns:
             kind = " and ".join(sorted(map(str, self.formats)))
-            raise ValueError(f"{kind} files have no columns: what is a document in them is known, so leave fields out")
+            raise ValueError(
+                f"{kind} files have no columns: what is a document in them is known, so leave {made[0]} out"
+            )
         if self.html is not None and not self.formats & {"html", "warc"} and self.fields and self.fields.form != "text":
             raise ValueError(f"html goes with fields.text, the column that holds pages, not with {self.fields.form}")
         if self.html is not None and self.formats == {"text"}:
@@ -236,16 +174,3 @@ class Source(Options):
         if self.columns is not None and self.format not in (None, "csv", "tsv"):
             raise ValueError(f"columns goes with CSV and TSV files, not with format: {self.format}")
         return self
-
-
-def _changed(options: Options, names: set[str]) -> list[str]:
-    """Those of the named fields that are not as they are by default, in alphabetical order."""
-    return sorted(name for name in names if getattr(options, name) != type(options).model_fields[name].default)
-
-
-_KEYS_OF: dict[str, set[str]] = {
-    "files": {"format", "records", "columns", "fields", "html"},
-    "dataset": {"subset", "split", "revision", "fields", "html"},
-    "python_library": set(),
-    "skills": set(),
-}

@@ -10,9 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.dedup.minhash import MinhashDedup
+from core.documents.fields import Fields
 from core.documents.files import file_format
 from core.documents.reading import Shard, shards
-from core.documents.source import Fields, Source, format_by_name
+from core.documents.source import Source, format_by_name
 from core.errors import DataError, RecipeError
 
 SOURCE = "files"  # all files are one source

@@ -24,8 +24,9 @@ from core.dedup.decontaminate import (
     find_leaks,
     matches,
 )
+from core.documents.fields import Fields
 from core.documents.ledger import SPANS
-from core.documents.source import Fields, Source
+from core.documents.source import Source
 from tests.dedup.reference import in_word, words_of
 
 AGAINST = {"questions": Source(files="questions.jsonl", fields=Fields(text="question"))}

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +15,7 @@ from core.dedup.exact import (
     ExactDedup,
     Pieces,
     content_keys,
+    document_keys,
     first_occurrences,
     keys_by_source,
     piece_keys,
@@ -23,7 +24,7 @@ from core.dedup.exact import (
 )
 from core.documents.editing import edited
 from core.documents.ledger import SPANS
-from core.documents.table import DOCUMENTS
+from core.documents.table import DOCUMENTS, content
 
 unhurried = settings(deadline=None)  # the first example waits for the compiler
 TEXT = st.text(st.sampled_from("aB é中हि🙂\n\n\r\t\u00a0\u2028\u3000"), max_size=30)
@@ -94,6 +95,35 @@ def test_an_empty_column_has_no_keys() -> None:
         assert len(found) == 0
         assert piece_keys(column(), found, ExactDedup(unit=unit)).shape == (0, 2)
         assert piece_spans(found, np.zeros(0, np.bool_), ExactDedup(unit=unit)).num_rows == 0
+
+
+def dialogue(*turns: str) -> dict[str, Any]:
+    roles = ("system", "user", "assistant")
+    return {"messages": [{"role": role, "content": text} for role, text in zip(roles, turns, strict=True)]}
+
+
+def test_a_part_alone_may_be_compared_and_documents_without_it_equal_none_that_has_it() -> None:
+    rows = [
+        dialogue("Add.", "1 and 2", "3"),
+        {"text": "1 and 2"},
+        dialogue("Sum up.", "1 and 2", "It is 3."),
+        dialogue("Add.", "2 and 2", "3"),
+        {"text": "other"},
+        {"prompt": "1 and 2", "chosen": "3", "rejected": "4"},
+    ]
+    documents = pa.Table.from_pylist(rows, DOCUMENTS)
+    keys, there = document_keys(documents, ExactDedup(part="user"))
+    assert first_occurrences(keys).tolist() == [0, 1, 0, 3, 4, 5]
+    assert there.tolist() == [True, False, True, True, False, False]
+    keys, there = document_keys(documents, ExactDedup(part=["user", "prompt"]))
+    assert first_occurrences(keys).tolist() == [0, 1, 0, 3, 4, 0]
+    keys, there = document_keys(documents, ExactDedup())
+    assert np.array_equal(keys, content_keys(content(documents), ExactDedup())) and there.all()
+
+
+def test_paragraphs_and_lines_are_of_all_text() -> None:
+    with pytest.raises(ValidationError, match="part is for unit document"):
+        ExactDedup(unit="line", part="user")
 
 
 def test_keys_by_source_are_the_same_only_within_a_source() -> None:

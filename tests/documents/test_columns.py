@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from core.documents import reading
 from core.documents.column_mapping import WHITE_SPACE, many_documents
 from core.documents.columns import Columns, single_rows
+from core.documents.fields import Fields
 from core.documents.mapping import documents
 from core.documents.rows import Lines, Problem, Row, line_rows
-from core.documents.source import Fields
 from tests.documents.conftest import Read
 
 TEXT = st.text(max_size=4) | st.sampled_from(["", " \n", "\u2003\x1c", "a b", "世界"])
@@ -34,6 +34,10 @@ FORMS = [
     Fields(text="number"),
     Fields(instruction="a", output="b"),
     Fields(instruction="a", input="b", output="c"),
+    Fields(instruction="a", input="b", output="c", instruction_role="system"),
+    Fields(text="made", templates={"made": "{a}: {number}"}),
+    Fields(text="a", remove={"a": ["a"]}),
+    Fields(questions="turns", answers="turns"),
     Fields(prompt="a", chosen="b", rejected="c", meta=["turns"]),
     Fields(messages="turns"),
     Fields(messages="turns", roles={"human": "user", "assistant": "assistant"}),
@@ -118,10 +122,11 @@ def test_regular_columns_need_no_rows(fields: Fields) -> None:
 
 
 @settings(deadline=None)
-@given(st.text(WHITE_SPACE + "a\u200b", max_size=5))
-@example(WHITE_SPACE)
-def test_empty_input_is_what_python_strips_to_nothing(more: str) -> None:
-    table = pa.table({"a": ["ask"], "b": [more]})
+@given(st.text(WHITE_SPACE + "a\u200b", max_size=5), st.text(WHITE_SPACE + "a\u200b", max_size=5))
+@example("ask", WHITE_SPACE)
+@example(WHITE_SPACE, "with")
+def test_empty_instruction_and_input_are_what_python_strips_to_nothing(asked: str, more: str) -> None:
+    table = pa.table({"a": [asked], "b": [more]})
     columns = Columns(0, "data.parquet", table)
     fields = Fields(instruction="a", input="b", output="a")
     found = many_documents(columns, fields, "s", 3)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from core.documents.source import Fields, PythonLibrary, Source, format_by_name
+from core.documents.source import PythonLibrary, Source, format_by_name
 
 FIELDS = {"text": "body"}
 
@@ -38,37 +38,6 @@ FIELDS = {"text": "body"}
 def test_combination_that_cannot_be_meant_is_refused_in_words(declared: dict[str, Any], says: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(says)):
         Source.model_validate(declared)
-
-
-@pytest.mark.parametrize(
-    ("declared", "says"),
-    [
-        ({}, "found none"),
-        ({"text": "a", "messages": "b"}, "found text and messages"),
-        ({"instruction": "a"}, "also need output"),
-        ({"prompt": "a"}, "also need chosen and rejected"),
-        ({"text": "a", "input": "b"}, "fields.input goes with instruction"),
-        ({"text": "a", "roles": {"human": "user"}}, "go with messages"),
-        ({"messages": "a", "roles": {"human": "boss"}}, "'system', 'user' or 'assistant'"),
-        ({"text": ""}, "at least 1 character"),
-    ],
-)
-def test_mapping_has_exactly_one_whole_form(declared: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValidationError, match=re.escape(says)):
-        Fields.model_validate(declared)
-
-
-@pytest.mark.parametrize(
-    ("declared", "form"),
-    [
-        ({"text": "a"}, "text"),
-        ({"messages": "a", "role": "from", "content": "value"}, "messages"),
-        ({"instruction": "a", "input": "b", "output": "c"}, "instruction"),
-        ({"prompt": "a", "chosen": "b", "rejected": "c"}, "pair"),
-    ],
-)
-def test_form_of_a_mapping(declared: dict[str, Any], form: str) -> None:
-    assert Fields.model_validate(declared).form == form
 
 
 @pytest.mark.parametrize(

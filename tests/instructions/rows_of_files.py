@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from core.documents.columns import Columns, single_rows
+from core.documents.fields import Fields
 from core.documents.reading import read_rows
 from core.documents.rows import Lines, Row, line_rows
-from core.documents.source import Fields, Source
+from core.documents.source import Source
 
 
 def rows_of(path: Path, needed: set[str]) -> list[Row]:

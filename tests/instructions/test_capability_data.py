@@ -96,9 +96,30 @@ def test_layout_prompt_and_answers_may_be_others():
     assert texts(asked, {"question": "1+1?", "answer": "2"}) == ["Q: 1+1?\nA: 2"]
 
 
+def test_questions_may_be_dialogues_with_an_instruction_before_them():
+    row = {**HUB, "question_stem": "A cat eats"}
+    options = CapabilityData(
+        benchmark="openbookqa", form="dialogue", instruction="Choose.", prompt="{question}\n{choices}"
+    )
+    made, _ = capability_documents(made_rows(row), options, "s", 0)
+    assert made["messages"].to_pylist() == [
+        [
+            {"role": "system", "content": "Choose."},
+            {"role": "user", "content": "A cat eats\nA. x\nB. y"},
+            {"role": "assistant", "content": "y"},
+        ]
+    ]
+    assert made["text"].null_count == 1 and trained_on(made) == set(tasks_of("openbookqa"))
+    solved, _ = capability_documents(
+        made_rows({"question": "1+1?", "answer": "2"}), CapabilityData(benchmark="gsm8k", form="dialogue"), "s", 0
+    )
+    assert [turn["content"] for turn in solved["messages"][0].as_py()] == ["Question: 1+1?\nAnswer:", "2"]
+
+
 @pytest.mark.parametrize(
     "options",
     [
+        {"benchmark": "gsm8k", "instruction": "Solve."},
         {"benchmark": "gsm8k", "layout": "arc"},
         {"benchmark": "gsm8k", "answers": "letter"},
         {"benchmark": "gsm8k", "prompt": "{choices}{question}"},
@@ -177,6 +198,22 @@ def test_every_row_of_real_files_is_a_document(shared_data, file, options, rows)
     made, problems = capability_documents(rows_of(shared_data / file, options.needed), options, "s", 0)
     assert (made.num_rows, problems) == (rows, [])
     assert made["text"].null_count == 0 and set(tasks_of(options.benchmark)) == trained_on(made)
+
+
+def test_openbookqa_is_birbals_instruction_rows(shared_data):
+    options = CapabilityData(
+        benchmark="openbookqa",
+        layout="openbookqa_tsv",
+        form="dialogue",
+        instruction="Choose.",
+        prompt="{question}\n{choices}",
+    )
+    rows = rows_of(shared_data / "openbookqa/Main_train.tsv.gz", options.needed)
+    made, problems = capability_documents(rows, options, "s", 0)
+    assert (made.num_rows, problems) == (4957, [])
+    for system, user, assistant in made["messages"].to_pylist():
+        assert (system["role"], user["role"], assistant["role"]) == ("system", "user", "assistant")
+        assert assistant["content"] in [line[3:] for line in user["content"].split("\n")[1:]]
 
 
 def test_piqa_goes_through_with_the_labels_of_its_other_file(shared_data):

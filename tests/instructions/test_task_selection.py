@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from core.errors import DataError
 from core.instructions.natural_instructions import TaskHeader
 from core.instructions.task_agreement import agreement
-from core.instructions.task_selection import Choice, LeftOut, NaturalInstructions, listed_tasks, select_tasks
+from core.instructions.task_selection import Choice, LeftOut, NaturalInstructions, select_tasks
 from core.instructions.task_tables import read_task_names, read_task_table
 
 ENGLISH = ["English"]
@@ -60,7 +60,7 @@ def test_birbals_rules_find_461_of_its_462_published_tasks_among_503(shared_data
 def test_the_published_list_itself_can_be_taken(shared_data: Path) -> None:
     headers = read_task_table(shared_data / "ni" / "tasks_README.md.gz")
     options = NaturalInstructions(directory="tasks", tasks="birbal/selected_NI_tasks")
-    selection = select_tasks(headers, options, listed_tasks(options, shared_data))
+    selection = select_tasks(headers, options, read_task_names(shared_data / "birbal" / "selected_NI_tasks"))
     assert (len(selection.selected), selection.reasons["not_listed"], selection.missing) == (462, 1151, ())
 
 
@@ -105,7 +105,7 @@ def test_names_that_no_task_has_are_told() -> None:
     options = NaturalInstructions(
         directory="tasks", tasks=["task1_a", "task7_g", "task9*"], scoring={"task8_h": "generation"}
     )
-    assert select_tasks(HEADERS, options, listed_tasks(options)).missing == ("task7_g", "task9*", "task8_h")
+    assert select_tasks(HEADERS, options, options.tasks).missing == ("task7_g", "task9*", "task8_h")
 
 
 def test_a_rule_on_sources_needs_headers_that_have_them() -> None:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.artifacts.atomic import atomic_path
-from core.dedup.exact import ExactDedup, content_keys, keys_by_source, piece_keys, piece_spans, pieces
+from core.dedup.exact import ExactDedup, document_keys, keys_by_source, piece_keys, piece_spans, pieces
+from core.dedup.key_files import mapped
 from core.documents.ledger import Verdict
 from core.documents.table import content
 from ray_jobs.curation.barriers.duplicates import write_duplicates
@@ -33,14 +34,14 @@ class ExactBarrier:
     sources: list[str]
 
     def keys(self, documents: pa.Table) -> dict[str, NDArray[Any]]:
-        """keys: uint64[documents or pieces, 2]."""
-        text, numbers = content(documents), source_numbers(documents, self.sources)
+        """keys: uint64[documents or pieces, 2]; comparable: bool[documents], whether they have the part compared."""
+        numbers = source_numbers(documents, self.sources)
         if self.options.unit == "document":
-            found = content_keys(text, self.options)
-        else:
-            parts = pieces(text, self.options.unit, self.options.min_words)
-            found, numbers = piece_keys(text, parts, self.options), numbers[parts.row]
-        return {"keys": found if self.options.across_sources else keys_by_source(found, numbers)}
+            found, comparable = document_keys(documents, self.options)
+            return {"keys": self._of_sources(found, numbers), "comparable": comparable}
+        text = content(documents)
+        parts = pieces(text, self.options.unit, self.options.min_words)
+        return {"keys": self._of_sources(piece_keys(text, parts, self.options), numbers[parts.row])}
 
     def decide(self, session: RaySession | None, corpus: Corpus, reporter: Reporter) -> list[str]:
         """Leaves for every shard the items that occurred before."""
@@ -71,17 +72,29 @@ class ExactBarrier:
             yield documents, Verdict(nothing, nothing, piece_spans(parts, here, self.options)), None
             begin += len(parts)
 
+    def _of_sources(self, keys: NDArray[np.uint64], numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
+        return keys if self.options.across_sources else keys_by_source(keys, numbers)
+
     def _save_documents(self, corpus: Corpus, first: FirstOccurrences) -> None:
         shards = range(len(corpus.shards))
-        kept = np.unique(np.concatenate([first.of_part(shard)[1] for shard in shards]))
+        kept = np.unique(np.concatenate([_repeated(corpus, first, shard)[1] for shard in shards]))
         ids = ids_of(corpus, first.bounds, kept)
         for shard in shards:
-            rows, partners = first.of_part(shard)
+            rows, partners = _repeated(corpus, first, shard)
             kept_ids = ids.take(pa.array(np.searchsorted(kept, partners)))
             nothing = pa.nulls(len(rows), pa.float64())
             table = pa.table([rows, partners, kept_ids, partners, kept_ids, nothing], schema=DUPLICATES)
             with atomic_path(corpus.part("removed", shard, "parquet")) as path:
                 pq.write_table(table, path)
+
+
+def _repeated(corpus: Corpus, first: FirstOccurrences, shard: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows of a shard that have a part to compare which occurred before, and the number of its first document."""
+    rows, partners = first.of_part(shard)
+    if not len(rows):
+        return rows, partners
+    comparable = mapped(corpus.keys(shard), "comparable")[rows]
+    return rows[comparable], partners[comparable]
 
 
 def flags(numbers: NDArray[np.int64], begin: int, end: int) -> NDArray[np.bool_]:
