@@ -18,7 +18,7 @@ STOPPED = 130
 
 app = typer.Typer(
     name="raycipe",
-    help="Trains language models from recipes, on Ray: curate, tokenize, train, evaluate, report.",
+    help="Trains language models from recipes, on Ray: infer, curate, tokenize, train, evaluate, report.",
     epilog="Start with: raycipe run quickstart        Exit codes: 0 done, 1 our bug, 2 recipe, arguments or data are "
     "wrong, 3 it does not fit or a resource is missing, 130 stopped by you (the same command goes on).",
     no_args_is_help=True,
@@ -66,18 +66,33 @@ def check(recipe: RecipeName, overrides: Overrides = None, scale: Scale = None, 
     job.check(recipe, scale, overrides, as_json)
 
 
-@app.command(epilog="Example: raycipe preview quickstart --documents 2")
+@app.command(
+    help="Show what a recipe would train on, before anything is run.\n\n"
+    "The first documents of each source, with what every row-wise step says of them. What each phase makes of those "
+    "that are left, token by token, coloured by what is trained on, special tokens visible; of preference pairs, both "
+    "completions and their edit distance. Counts of trained, masked and truncated tokens, what is refused, and how "
+    "full packed rows are, over --sample documents of each source.\n\n"
+    "A tokenizer that the recipe trains is the run's where it has one, else one trained on the documents counted.",
+    epilog="Example: raycipe preview quickstart --documents 2        "
+    "Example: raycipe preview my-recipe.yaml --html preview.html train.sft.data.sequence_length=1024        "
+    "Example: raycipe preview quickstart --sample 5000 --json",
+)
 def preview(
     recipe: RecipeName,
     overrides: Overrides = None,
     scale: Scale = None,
-    documents: Annotated[int, typer.Option(min=1, help="Documents shown per source.")] = 3,
+    documents: Annotated[int, typer.Option(min=1, help="Documents shown of each source.")] = 3,
+    sample: Annotated[
+        int, typer.Option(min=1, help="Documents of each source of which tokens are counted: the first ones.")
+    ] = 1000,
+    html: Annotated[Path | None, typer.Option(help="Write it as a page, one file, in place of printing it.")] = None,
+    runs_dir: RunsDir = Path("runs"),
+    run_name: RunName = None,
     as_json: Json = False,
 ) -> None:
-    """Show each source's first documents as they are read, and what every row-wise step says of them."""
     from ray_jobs import preview as job
 
-    job.preview(recipe, scale, overrides, documents, as_json)
+    job.preview(recipe, scale, overrides, documents, sample, html, runs_dir, run_name, as_json)
 
 
 def _stage_command(name: str, stages: list[str], example: str, help_text: str) -> None:
@@ -98,6 +113,12 @@ def _stage_command(name: str, stages: list[str], example: str, help_text: str) -
         job.run_stages(stages, recipe, overrides, scale, runs_dir, run_name, address, as_json)
 
 
+_stage_command(
+    "infer",
+    ["infer"],
+    "infer birbal-200k --scale tiny",
+    "Let the base model answer Natural Instructions' tasks, few-shot, for the step sample_by_score to draw by.",
+)
 _stage_command(
     "curate",
     ["curate"],

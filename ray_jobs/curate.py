@@ -17,21 +17,31 @@ import orjson
 
 from core.artifacts.atomic import write_json
 from core.artifacts.fingerprint import code_version, files_identity, fingerprint
-from core.artifacts.stage import Stage
+from core.artifacts.stage import Stage, read_manifest
 from core.documents.ledger import READ, Ledger
-from core.documents.reading import Shard, input_fingerprint, shards
+from core.documents.reading import Shard, input_fingerprint
 from core.errors import DataError
+from core.instructions.reading import shards
+from core.instructions.task_files import task_report, told
 from core.recipe.schema import Data, Step
 from ray_jobs.curation.barriers.kinds import barrier_of, mixture_of
 from ray_jobs.curation.barriers.mixture import MIXTURE
 from ray_jobs.curation.passes import Barrier, Corpus, Work
-from ray_jobs.curation.prepare import located, named_files, other_shards, prepare, report_contamination
+from ray_jobs.curation.prepare import (
+    Preparing,
+    located,
+    named_files,
+    other_shards,
+    prepare,
+    report_contamination,
+)
 from ray_jobs.curation.shard import run_pass
+from ray_jobs.infer import scored_sources, scores_file, wants_scores
 from ray_jobs.job import Job
 from ray_jobs.parallel import each
 
 CODE = (
-    *("core/documents", "core/filters", "core/dedup"),
+    *("core/documents", "core/filters", "core/dedup", "core/instructions"),
     *("ray_jobs/curate.py", "ray_jobs/curation", "ray_jobs/deduplication"),
 )
 
@@ -60,7 +70,8 @@ def curate(job: Job) -> dict[str, Any]:
             f"{label} {path.name}": fingerprint(files_identity(path))
             for label, step in steps.items()
             for path in named_files(step)
-        },
+        }
+        | _infer_fingerprint(job),
     )
     if stage.manifest is None:
         ledger = _curate(job, stage.directory, pieces, steps, others)
@@ -85,10 +96,10 @@ def _curate(
     job: Job, directory: Path, pieces: list[Shard], steps: dict[str, Step], others: dict[str, list[Shard]]
 ) -> dict[str, Any]:
     data = job.recipe.data
-    prepared = {
-        label: prepare(step, label, others[label], job.recipe.seed, directory, job.reporter)
-        for label, step in steps.items()
-    }
+    _tell_tasks(job, directory)
+    scores = {name: scores_file(job.run_dir, name) for name in scored_sources(job.recipe)}
+    preparing = Preparing(job.recipe.seed, directory, job.reporter, pieces, scores)
+    prepared = {label: prepare(step, label, others[label], preparing) for label, step in steps.items()}
     final = _final_files(directory, pieces)
     whole = Ledger()
     before: tuple[Corpus, Barrier] | None = None
@@ -111,6 +122,22 @@ def _curate(
     ledger = whole.summary(data.sources, [READ, *steps, *([MIXTURE] if data.mixture is not None else [])])
     write_json(directory / "ledger.json", ledger)
     return ledger
+
+
+def _infer_fingerprint(job: Job) -> dict[str, str]:
+    """What the scores were made from, where a step draws by them."""
+    manifest = read_manifest(job.run_dir / "infer") if wants_scores(job.recipe) else None
+    return {} if manifest is None else {"infer": manifest["fingerprint"]}
+
+
+def _tell_tasks(job: Job, directory: Path) -> None:
+    """Which tasks of Natural Instructions are taken and why not the others: `natural_instructions/<source>.json`."""
+    for name, source in job.recipe.data.sources.items():
+        if source.natural_instructions is not None:
+            report = task_report(source.natural_instructions, job.resolved.directory)
+            write_json(directory / "natural_instructions" / f"{name}.json", report)
+            for line in told(name, report):
+                job.reporter.say(f"curate {line}")
 
 
 def _run(job: Job, work: Work, pieces: list[Shard], final: list[Path] | None) -> None:

@@ -9,19 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow.parquet as pq
 
 from core.artifacts.atomic import write_json
 from core.artifacts.fingerprint import code_version, file_checksum
 from core.artifacts.stage import Stage, read_manifest
 from core.errors import RecipeError
 from core.evaluation.options import Evaluate
+from core.evaluation.paired import compare_samples
 from core.evaluation.task_files import find_tasks, write_tasks
+from core.instructions.benchmarks import is_marked, trained_on
+from core.recipe.benchmarks import names_benchmarks
+from core.training.options import BASE
 from core.training.phase import Start
 from ray_jobs.job import Job
 from ray_jobs.parallel import each
+from ray_jobs.tokenize import document_files
 
 WORK = ".work"
-BASE = "base"
 
 
 def check_evaluation(job: Job) -> None:
@@ -64,17 +69,62 @@ def evaluate(job: Job) -> dict[str, Any]:
             for done in each(job.session, work.score, pairs, gpus=gpus):
                 bar.advance(done)
         scores = [row for pair in pairs for row in orjson.loads(work.result(pair).read_bytes())]
-        seconds = round(time.monotonic() - began, 3)
-        write_json(stage.directory / "scores.json", {"models": models, "scores": scores, "seconds": seconds})
+        trained = {model: trained_tasks(job, model) for model in models}
+        scores = [{**row, "trained_on": is_marked(row["task"], trained[row["model"]])} for row in scores]
+        result: dict[str, Any] = {
+            "models": models,
+            "scores": scores,
+            "comparison": _comparison(options, models, [task.name for task in tasks], stage.directory, job.recipe.seed),
+            "seconds": round(time.monotonic() - began, 3),
+        }
+        write_json(stage.directory / "scores.json", result)
         stage.finish({"scores": len(scores)}, exclude=(WORK,))
         shutil.rmtree(stage.directory / WORK, ignore_errors=True)
     else:
         job.reporter.say("evaluate: finished earlier")
-    result: dict[str, Any] = orjson.loads((stage.directory / "scores.json").read_bytes())
+    result = orjson.loads((stage.directory / "scores.json").read_bytes())
     for row in result["scores"]:
         error = f" ± {row['stderr']:.3f}" if row["stderr"] is not None else ""
-        job.reporter.say(f"{row['model']}: {row['task']} {row['metric']} {row['value']:.3f}{error}")
+        mark = " (trained on it)" if row["trained_on"] else ""
+        job.reporter.say(f"{row['model']}: {row['task']} {row['metric']} {row['value']:.3f}{error}{mark}")
+    for row in (result["comparison"] or {}).get("differences", []):
+        if row["low"] is not None:
+            first, second = result["comparison"]["models"]
+            job.reporter.say(
+                f"{second} less {first}: {row['task']} {row['metric']} {row['difference']:+.3f} "
+                f"(95 % interval {row['low']:+.3f} to {row['high']:+.3f})"
+            )
     return result
+
+
+def trained_tasks(job: Job, model: str) -> set[str]:
+    """The tasks whose benchmark's own data a model was trained on, in its phase and those before it."""
+    found: set[str] = set()
+    order = [BASE, *job.recipe.train]
+    while model != BASE:
+        phase = job.recipe.train[model]
+        for source in phase.data.sources:
+            if names_benchmarks(job.recipe, source):
+                for path in document_files(job.run_dir / "curate", [source]):
+                    found |= trained_on(pq.read_table(path, columns=["meta"]))
+        model = phase.starts_from or order[order.index(model) - 1]
+    return found
+
+
+def _comparison(
+    options: Evaluate, models: list[str], tasks: list[str], directory: Path, seed: int
+) -> dict[str, Any] | None:
+    """How much better one model is than another on the same questions; None where there is only one."""
+    if len(models) < 2:
+        return None
+    first, second = options.compare or (models[0], models[-1])
+    samples = directory / "samples"
+    differences = [
+        {"task": task, **row}
+        for task in tasks
+        for row in compare_samples(samples / first / f"{task}.jsonl", samples / second / f"{task}.jsonl", seed)
+    ]
+    return {"models": [first, second], "differences": differences}
 
 
 class _Scoring:

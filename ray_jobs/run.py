@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.recipe.resolve import load_recipe
+from ray_jobs.infer import wants_scores
 from ray_jobs.job import Job, open_job
 
 
@@ -27,6 +28,8 @@ def run_stages(
         if resolved.recipe.evaluate is None and "report" in stages and "evaluate" in stages:
             stages = [stage for stage in stages if stage != "evaluate"]
             job.reporter.say("evaluate: left out, the recipe names no tasks")
+        if "curate" in stages and wants_scores(resolved.recipe):
+            stages = ["infer", *stages]
         _check(stages, job)
         results = {stage: _carry_out(stage)(job) for stage in stages}
         if as_json:
@@ -35,6 +38,10 @@ def run_stages(
 
 def _check(stages: list[str], job: Job) -> None:
     """Nothing starts that cannot finish: what a later stage needs is looked at before the first begins."""
+    if "infer" in stages:
+        from ray_jobs.infer import check_inference
+
+        check_inference(job)
     if "train" in stages:
         from ray_jobs.train import check_training
 
@@ -46,6 +53,10 @@ def _check(stages: list[str], job: Job) -> None:
 
 
 def _carry_out(stage: str) -> Callable[[Job], dict[str, Any]]:
+    if stage == "infer":
+        from ray_jobs.infer import infer
+
+        return infer
     if stage == "curate":
         from ray_jobs.curate import curate
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,6 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pyarrow.dataset import dataset, field
 
 from core.artifacts.atomic import atomic_path, write_json
 from core.artifacts.fingerprint import code_version, files_identity, fingerprint
@@ -19,14 +21,17 @@ from core.artifacts.seeds import derive_seed
 from core.artifacts.stage import Stage, read_manifest
 from core.documents.mixture import sample
 from core.errors import DataError
+from core.tokens.groups import GROUP_TOKENS, Groups
 from core.tokens.options import PhaseData
 from core.tokens.samples import SAMPLES, Account, make_samples
-from core.tokens.shards import TokenRows, write_rows
+from core.tokens.shards import TokenRows, shard_path, write_rows
 from core.tokens.tokenizer import load_tokenizer, train_tokenizer
 from ray_jobs.job import Job
 from ray_jobs.parallel import each
 
 WORK = ".work"
+SPLITS = ("train", "validation")
+DOCUMENTS_PER_BATCH = 4096
 
 
 def tokenize(job: Job) -> dict[str, Any]:
@@ -93,31 +98,73 @@ def document_files(curated: Path, sources: list[str]) -> list[Path]:
 
 def _tokenize_phase(job: Job, phase: str, options: PhaseData, curated: Path, directory: Path) -> dict[str, Any]:
     files = document_files(curated, options.sources)
+    samples_per_document = 2 if _has_pairs(phase, files) else 1
     held_out = _held_out(job, phase, options, files)
     work = directory / WORK / phase
-    tasks = [{"file": str(path), "part": str(work / f"{number:05d}")} for number, path in enumerate(files)]
+    parts = [work / f"{number:05d}" for number in range(len(files))]
 
-    def run(task: dict[str, str]) -> None:
-        tokenize_file(Path(task["file"]), Path(task["part"]), directory / "tokenizer", options, held_out)
+    def tokenized(number: int) -> None:
+        tokenize_file(files[number], parts[number], directory / "tokenizer", options, held_out)
 
-    with job.reporter.bar(f"tokenize {phase}", len(tasks)) as bar:
-        for _ in each(job.session, run, tasks):
+    with job.reporter.bar(f"tokenize {phase}", len(parts)) as bar:
+        for _ in each(job.session, tokenized, range(len(parts))):
             bar.advance()
-    result = {}
-    for split in ("train", "validation"):
-        account = Account()
-        for task in tasks:
-            account.add(Account(**orjson.loads(Path(f"{task['part']}-account.json").read_bytes())[split]))
-        samples = pa.concat_tables([*_parts(tasks, split), SAMPLES.empty_table()])
-        path = directory / phase / f"{split}-00000.arrow"
-        rows = write_rows(samples, path, options.sequence_length, options.packing)
-        result[split] = _counts(account, TokenRows([path]), rows, options.sequence_length)
+
+    result = _pack_phase(job, phase, options, parts, samples_per_document, directory / phase)
     if not result["train"]["rows"]:
         raise DataError(
             f"train.{phase}: nothing to learn is left of {', '.join(options.sources)}: {result['train']['documents']} "
             f"documents, refused {result['train']['refused']}. See {curated / 'ledger.json'} for what curation dropped."
         )
     return result
+
+
+def _pack_phase(
+    job: Job, phase: str, options: PhaseData, parts: list[Path], samples_per_document: int, directory: Path
+) -> dict[str, Any]:
+    """The samples of all parts as shards of packed rows, one of each packing group. Returns the splits' counts."""
+    accounts = {split: [_read_account(part, split) for part in parts] for split in SPLITS}
+    groups = {
+        split: Groups.deal(
+            [_samples_path(part, split) for part in parts],
+            [account.samples for account in accounts[split]],
+            sum(account.tokens for account in accounts[split]),
+            samples_per_document,
+            GROUP_TOKENS,
+        )
+        for split in SPLITS
+    }
+    tasks = [(split, number) for split in SPLITS for number in range(groups[split].count)]
+
+    def packed(task: tuple[str, int]) -> None:
+        split, number = task
+        path = shard_path(directory, split, number)
+        if not path.exists():
+            samples = groups[split].table(number)
+            write_rows(samples, path, options.sequence_length, options.packing, samples_per_document)
+
+    with job.reporter.bar(f"pack {phase}", len(tasks)) as bar:
+        for _ in each(job.session, packed, tasks):
+            bar.advance()
+    return {
+        split: _counts(accounts[split], TokenRows.open(directory, split), options.sequence_length, samples_per_document)
+        for split in SPLITS
+    }
+
+
+def _has_pairs(phase: str, files: list[Path]) -> bool:
+    """Whether the phase learns from preference pairs. Raises DataError where only some of its documents are pairs."""
+    pairs, others = 0, 0
+    for path in files:
+        found = dataset(path).count_rows(filter=field("prompt").is_valid())
+        pairs += found
+        others += pq.read_metadata(path).num_rows - found
+    if pairs and others:
+        raise DataError(
+            f"train.{phase}.data.sources: {pairs} preference pairs and {others} texts or dialogues, expected one kind; "
+            "give the pairs a phase of their own"
+        )
+    return pairs > 0
 
 
 def _held_out(job: Job, phase: str, options: PhaseData, files: list[Path]) -> pa.Array:
@@ -137,45 +184,57 @@ def _held_out(job: Job, phase: str, options: PhaseData, files: list[Path]) -> pa
 
 def tokenize_file(file: Path, part: Path, tokenizer_dir: Path, options: PhaseData, held_out: pa.Array) -> None:
     """One file of documents as samples, `<part>-train.arrow` and `<part>-validation.arrow`, and the account, last."""
-    account_path = Path(f"{part}-account.json")
-    if account_path.exists():
+    if _account_path(part).exists():
         return
     tokenizer = load_tokenizer(tokenizer_dir)
-    accounts = {"train": Account(), "validation": Account()}
-    tables: dict[str, list[pa.Table]] = {"train": [], "validation": []}
-    for batch in pq.ParquetFile(file).iter_batches(batch_size=4096):
-        documents = pa.Table.from_batches([batch])
-        is_held_out = pc.is_in(documents["id"], held_out)
-        for split, chosen in (("train", pc.invert(is_held_out)), ("validation", is_held_out)):
-            samples, account = make_samples(documents.filter(chosen), tokenizer, options)
-            accounts[split].add(account)
-            tables[split].append(samples)
-    for split, made in tables.items():
-        with (
-            atomic_path(Path(f"{part}-{split}.arrow")) as path,
-            pa.OSFile(str(path), "wb") as sink,
-            pa.ipc.new_file(sink, SAMPLES) as writer,
-        ):
-            for table in made:
-                writer.write_table(table)
-    write_json(account_path, {split: asdict(account) for split, account in accounts.items()})
+    accounts = {split: Account() for split in SPLITS}
+    with contextlib.ExitStack() as stack:
+        writers = {split: stack.enter_context(_writer(_samples_path(part, split))) for split in SPLITS}
+        for batch in pq.ParquetFile(file).iter_batches(batch_size=DOCUMENTS_PER_BATCH):
+            documents = pa.Table.from_batches([batch])
+            is_held_out = pc.is_in(documents["id"], held_out)
+            for split, chosen in (("train", pc.invert(is_held_out)), ("validation", is_held_out)):
+                samples, account = make_samples(documents.filter(chosen), tokenizer, options)
+                accounts[split].add(account)
+                writers[split].write_table(samples)
+    write_json(_account_path(part), {split: asdict(account) for split, account in accounts.items()})
 
 
-def _parts(tasks: list[dict[str, str]], split: str) -> Iterator[pa.Table]:
-    for task in tasks:
-        with pa.memory_map(f"{task['part']}-{split}.arrow") as source:
-            yield pa.ipc.open_file(source).read_all()
+@contextlib.contextmanager
+def _writer(path: Path) -> Iterator[pa.RecordBatchFileWriter]:
+    """Samples are written to a file that is there only when all are."""
+    with (
+        atomic_path(path) as temporary,
+        pa.OSFile(str(temporary), "wb") as sink,
+        pa.ipc.new_file(sink, SAMPLES) as writer,
+    ):
+        yield writer
 
 
-def _counts(account: Account, rows: TokenRows, count: int, sequence_length: int) -> dict[str, Any]:
-    tokens = int(rows.lengths.sum())
+def _samples_path(part: Path, split: str) -> Path:
+    return Path(f"{part}-{split}.arrow")
+
+
+def _account_path(part: Path) -> Path:
+    return Path(f"{part}-account.json")
+
+
+def _read_account(part: Path, split: str) -> Account:
+    return Account(**orjson.loads(_account_path(part).read_bytes())[split])
+
+
+def _counts(
+    accounts: list[Account], rows: TokenRows, sequence_length: int, samples_per_document: int
+) -> dict[str, Any]:
+    whole = Account()
+    for account in accounts:
+        whole.add(account)
+    room = len(rows) * sequence_length * samples_per_document
     return {
-        **asdict(account),
-        "rows": count,
+        **asdict(whole),
+        "rows": len(rows),
         "sequence_length": sequence_length,
-        "tokens": tokens,
-        "target_tokens": int(rows.target_tokens.sum()),
-        "fill": round(tokens / (count * sequence_length), 5) if count else None,
+        "fill": round(whole.tokens / room, 5) if room else None,
     }
 
 

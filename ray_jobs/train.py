@@ -16,10 +16,11 @@ from core.artifacts.fingerprint import code_version, files_identity, fingerprint
 from core.artifacts.seeds import derive_seed
 from core.artifacts.stage import Stage, read_manifest
 from core.errors import RaycipeError, ResourceError
+from core.models.attention import NEED_GPU, check_attention
 from core.planning.disk import adapter_count, bytes_on_disk, parameter_count
 from core.recipe.schema import Recipe
 from core.training.log import latest
-from core.training.options import Phase
+from core.training.options import BASE, Phase
 from core.training.phase import Start
 from core.training.trainer import make_sampler
 from ray_jobs.job import Job
@@ -35,8 +36,17 @@ def check_training(job: Job) -> None:
     for name, phase in recipe.train.items():
         if phase.method == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
             raise ResourceError(f"train.{name}.method: qlora needs bitsandbytes, which is not installed")
+        if phase.preference is not None:
+            raise ResourceError(
+                f"train.{name}.preference: this version makes the token shards of preference pairs, and does not "
+                "train on them; `raycipe tokenize` and `raycipe preview` work"
+            )
         if phase.zero_stage:
             raise ResourceError(f"train.{name}.zero_stage: {phase.zero_stage}, but this version trains with 0 only")
+    if recipe.model.attention in NEED_GPU:
+        for name, phase in recipe.train.items():
+            _, use_gpu = choose_workers(recipe, phase, name, job.session.require())
+            check_attention(recipe.model.attention, gpu=use_gpu, precision=phase.precision)
     declared, tokenizer = recipe.model.config, recipe.model.tokenizer
     if declared is None or tokenizer is None or tokenizer.train is None:
         return
@@ -57,9 +67,11 @@ def train(job: Job) -> dict[str, Any]:
     """Trains every phase that is not finished. Returns each phase's summary."""
     tokens = read_manifest(job.run_dir / "tokenize")
     assert tokens is not None
-    previous, previous_print = None, model_fingerprint(job.recipe)
+    starts: dict[str, tuple[Path | None, str]] = {BASE: (None, model_fingerprint(job.recipe))}
+    before = BASE
     summaries = {}
     for name, phase in job.recipe.train.items():
+        start, start_print = starts[phase.starts_from or before]
         stage = Stage.open(
             job.run_dir,
             f"train/{name}",
@@ -69,17 +81,18 @@ def train(job: Job) -> dict[str, Any]:
             },
             seed=job.recipe.seed,
             code=code_version("core/models", "core/training", "core/tokens", "core/artifacts/seeds.py"),
-            inputs={"tokenize": fingerprint(_files_below(tokens, name)), "model": previous_print},
+            inputs={"tokenize": fingerprint(_files_below(tokens, name)), "model": start_print},
         )
         if stage.manifest is None:
-            _train_phase(job, name, phase, stage, previous)
+            _train_phase(job, name, phase, stage, start)
             summary = orjson.loads((stage.directory / "summary.json").read_bytes())
             stage.finish(summary, exclude=(CHECKPOINTS, ".checkpoint"))
             shutil.rmtree(stage.directory / CHECKPOINTS, ignore_errors=True)
         else:
             job.reporter.say(f"train {name}: finished earlier")
         summaries[name] = orjson.loads((stage.directory / "summary.json").read_bytes())
-        previous, previous_print = stage.directory / "model", stage.fingerprint
+        starts[name] = stage.directory / "model", stage.fingerprint
+        before = name
     return summaries
 
 
@@ -245,7 +258,7 @@ def _work(config: dict[str, Any]) -> None:
     tokens: Path = config["tokens"]
     tokenizer = load_tokenizer(tokens / "tokenizer")
     model = build_model(config["start"], phase, tokenizer, world.device)
-    validation = TokenRows([tokens / config["name"] / "validation-00000.arrow"])
+    validation = TokenRows.open(tokens / config["name"], "validation")
 
     def report(progress: Progress, saved: Path | None) -> None:
         checkpoint = ray.train.Checkpoint.from_directory(str(saved)) if saved is not None else None
@@ -258,7 +271,7 @@ def _work(config: dict[str, Any]) -> None:
     resume, refused = newest_valid(sorted(saved), config["fingerprint"])
     run = Run(
         model=model,
-        rows=TokenRows([tokens / config["name"] / "train-00000.arrow"]),
+        rows=TokenRows.open(tokens / config["name"], "train"),
         validation=validation if len(validation) else None,
         options=phase,
         world=world,

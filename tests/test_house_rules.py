@@ -30,7 +30,7 @@ ROOMS |= {"planning": LOWER, "reporting": LOWER, "recipe": LOWER | {"planning", 
 
 
 VERBS = ["recipes", "show", "check", "preview", "dedup", "curate", "tokenize", "train", "evaluate", "report", "run"]
-VERBS += ["runs"]
+VERBS += ["runs", "infer"]
 
 
 def imports(path: Path) -> set[str]:

@@ -109,6 +109,11 @@ class Ledger:
         """Counts documents that a step added: those that it drew more than once."""
         self._change(step, documents, 1)
 
+    def replaced(self, documents: pa.Table, made: pa.Table, step: str) -> None:
+        """Counts what a step put in the places of documents."""
+        self._change(step, documents, -1)
+        self._change(step, made, 1)
+
     def kept(self, documents: pa.Table) -> None:
         """Counts the lengths of documents as they leave the last step."""
         self._count_lengths("kept", documents)

@@ -21,6 +21,13 @@ class Evaluate(Options):
         description="Local files in place of a hub's: {task or hub data set: {split: file}}; JSON lines, also .gz.",
     )
     models: list[str] | None = Field(None, description="base, and names of training phases; none: base and the last.")
+    compare: list[str] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="Two of the models: how much better the second is than the first, on the same questions, with a "
+        "95 % interval; none: the first and the last.",
+    )
     few_shot: int | None = Field(None, ge=0, description="Examples before each question; none: the task's own number.")
     limit: int | None = Field(None, ge=1, description="Questions per task; none: all.")
     batch_size: int = Field(16, ge=1, description="Requests run together.")

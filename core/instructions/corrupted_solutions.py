@@ -26,13 +26,16 @@ from core.documents.ledger import Verdict
 from core.documents.table import DOCUMENTS
 from core.instructions.benchmarks import Benchmark, tasks_of
 from core.instructions.solution_results import DIGITS, Kind, read_solution
-from core.instructions.worked_examples import Example, check_prompt, filled, with_examples
+from core.instructions.worked_examples import Example, Shots, check_prompt, check_shots, filled, with_examples
 from core.options import Options
 
 
 class CorruptedSolutions(Options):
     """Pairs of a solution and the same solution with one intermediate result changed."""
 
+    sources: list[str] | None = Field(
+        None, min_length=1, description="Names of the sources whose documents become pairs; without it, all."
+    )
     results: list[Kind] = Field(
         ["annotation", "equation", "phrase", "term"],
         min_length=1,
@@ -48,12 +51,10 @@ class CorruptedSolutions(Options):
         "digit or more. The example on that card: 47 to 52, .11.",
     )
     prompt: str = Field("{question}", description="How the question is asked: {question} is the user's turn.")
-    few_shot: int = Field(
+    few_shot: Shots = Field(
         0,
-        ge=0,
-        le=100,
-        description="Solved questions before each, drawn by seed, with the solution on the line "
-        "below. Smaug's number is not documented.",
+        description="Solved questions before each, drawn by seed, with the solution on the line below: so many, or "
+        "[least, most]. abacusai/MetaMathFewshot has 0 to 4; of Smaug's pairs it is not documented.",
     )
     benchmarks: list[Benchmark] = Field(
         [], description="What the questions come from (MetaMath: gsm8k, math): scores of their tasks are marked."
@@ -65,6 +66,12 @@ class CorruptedSolutions(Options):
         if len(set(results)) != len(results):
             raise ValueError(f"results names a kind more than once: {', '.join(results)}")
         return results
+
+    @field_validator("few_shot")
+    @classmethod
+    def _is_a_range(cls, few_shot: Shots) -> Shots:
+        check_shots(few_shot)
+        return few_shot
 
     @field_validator("prompt")
     @classmethod

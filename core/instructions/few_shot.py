@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -27,26 +28,52 @@ PROMPTS = pa.schema(
 )
 
 
-class FewShot(Options):
-    """How a model is asked a task's questions."""
+Layout = Literal["birbal", "tk_instruct"]
+PREAMBLE = (
+    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Write a response that appropriately completes the request."
+)
 
+
+class FewShot(Options):
+    """Few-shot scoring: the recipe's base model answers every instance of Natural Instructions' selected tasks."""
+
+    sources: list[str] | None = Field(
+        None, min_length=1, description="Sources of natural_instructions; without it, all of them."
+    )
+    layout: Layout = Field(
+        "birbal", description="How a prompt is written: as Birbal's, or as those of Natural Instructions' own models."
+    )
     shots: int = Field(
-        2,
+        4,
         ge=0,
-        description="Worked examples in a prompt, at most; 2 as Tk-Instruct (Birbal's number was not published).",
+        description="Worked examples in a prompt, at most: 4 in the one prompt that Birbal shows; Tk-Instruct 2.",
+    )
+    max_new_tokens: int = Field(
+        128, ge=1, description="Tokens that the model may write; it stops at a blank line. 128 as Tk-Instruct."
+    )
+    max_prompt_tokens: int | None = Field(
+        None, ge=1, description="Longest prompt; none: what the model's length leaves. Examples are left out to fit."
+    )
+    batch_size: int = Field(32, ge=1, description="Prompts run together.")
+    backend: Literal["transformers", "vllm"] = Field(
+        "transformers", description="vllm: Ray Data's LLM processor, on GPUs; `pip install raycipe[vllm]`."
     )
 
 
-def few_shot_prompt(task: Task, instance: Instance, shots: int, fits: Callable[[str], bool] | None = None) -> str:
-    """The definition, at most `shots` of the task's positive examples, and the input, up to "Output:".
+def few_shot_prompt(
+    task: Task, instance: Instance, shots: int, layout: Layout = "birbal", fits: Callable[[str], bool] | None = None
+) -> str:
+    """The definition, at most `shots` of the task's positive examples, and the input, up to where the answer begins.
 
-    Birbal's prompts were not published. This is the layout of Natural Instructions' own models (Wang et al. 2022,
-    appendix; `ni_collator.py` of https://github.com/yizhongw/Tk-Instruct), without the full stop that it puts behind
-    answers: a model would learn it, and miss the exact match. As there, an example is taken while the prompt fits.
-    Between examples is a blank line and within their answers none, so that the answer ends at the first blank line.
+    birbal: as the README of https://github.com/Upaya07/NeurIPS-llm-efficiency-challenge shows it. tk_instruct: as
+    Natural Instructions' own models (Wang et al. 2022, appendix; `ni_collator.py` of
+    https://github.com/yizhongw/Tk-Instruct), without the full stop that it puts behind answers: a model would learn
+    it, and miss the exact match. An example is taken while the prompt fits. Between examples is a blank line and
+    within their answers none, so that the answer ends at the first blank line.
     fits: whether a prompt is short enough for the model; one without any example is returned whatever it says.
     """
-    return _prompt(task, instance, _shots_that_fit(task, instance, shots, fits))
+    return _prompt(task, instance, _shots_that_fit(task, instance, shots, layout, fits), layout)
 
 
 def few_shot_prompts(
@@ -57,12 +84,13 @@ def few_shot_prompts(
     fits: Callable[[str], bool] | None = None,
 ) -> pa.Table:
     """PROMPTS of a task's instances (those of `task_documents`), a row each, in order."""
-    shots = [_shots_that_fit(task, instance, options.shots, fits) for instance in instances]
+    layout = options.layout
+    shots = [_shots_that_fit(task, instance, options.shots, layout, fits) for instance in instances]
     columns = {
         "task": [task.name] * len(instances),
         "id": [instance.id for instance in instances],
         "scoring": [scoring] * len(instances),
-        "prompt": [_prompt(task, instance, count) for instance, count in zip(instances, shots, strict=True)],
+        "prompt": [_prompt(task, each, count, layout) for each, count in zip(instances, shots, strict=True)],
         "shots": shots,
         "golds": [instance.outputs for instance in instances],
         "instruction_words": [words(task.definition)] * len(instances),
@@ -76,20 +104,27 @@ def prediction(continuation: str) -> str:
     return continuation.split("\n\n", 1)[0].strip()
 
 
-def _shots_that_fit(task: Task, instance: Instance, shots: int, fits: Callable[[str], bool] | None) -> int:
+def _shots_that_fit(
+    task: Task, instance: Instance, shots: int, layout: Layout, fits: Callable[[str], bool] | None
+) -> int:
     most = min(shots, len(task.examples))
     if fits is None:
         return most
-    return next((count for count in range(most, 0, -1) if fits(_prompt(task, instance, count))), 0)
+    return next((count for count in range(most, 0, -1) if fits(_prompt(task, instance, count, layout))), 0)
 
 
-def _prompt(task: Task, instance: Instance, shots: int) -> str:
-    examples = (
-        f"Positive Example {number} -\nInput: {given.strip()}\nOutput: {_without_blank_lines(answer)}\n\n"
-        for number, (given, answer) in enumerate(task.examples[:shots], start=1)
-    )
-    question = f"Now complete the following example -\nInput: {instance.input.strip()}\nOutput:"
-    return f"Definition: {task.definition.strip()}\n\n{''.join(examples)}{question}"
+def _prompt(task: Task, instance: Instance, shots: int, layout: Layout) -> str:
+    examples = [(given.strip(), _without_blank_lines(answer)) for given, answer in task.examples[:shots]]
+    definition, asked = task.definition.strip(), instance.input.strip()
+    if layout == "birbal":
+        shown = [f"### Input:\n{given}\n\n### Response:\n{answer}\n\n" for given, answer in examples]
+        instruction = f"{PREAMBLE}\n\n### Instruction:\n{definition}\n\n"
+        return f"{instruction}{''.join(shown)}### Input:\n{asked}\n\n### Response:\n"
+    shown = [
+        f"Positive Example {number} -\nInput: {given}\nOutput: {answer}\n\n"
+        for number, (given, answer) in enumerate(examples, start=1)
+    ]
+    return f"Definition: {definition}\n\n{''.join(shown)}Now complete the following example -\nInput: {asked}\nOutput:"
 
 
 def _without_blank_lines(text: str) -> str:

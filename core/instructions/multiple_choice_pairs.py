@@ -24,7 +24,7 @@ from core.documents.rows import Problem, Row
 from core.instructions.benchmarks import Benchmark, tasks_of
 from core.instructions.multiple_choice import Answers, Columns, answered, asked, items
 from core.instructions.multiple_choice_layouts import Layout, columns_of
-from core.instructions.worked_examples import Example, with_examples
+from core.instructions.worked_examples import Example, Shots, check_shots, with_examples
 from core.options import Options
 
 
@@ -39,8 +39,10 @@ class MultipleChoicePairs(Options):
     answers: Answers | None = Field(
         None, description="What is chosen and rejected: the text of a choice, or its letter; none: the layout's own."
     )
-    few_shot: int = Field(
-        0, ge=0, le=100, description="Answered questions before each, drawn by seed. Smaug's number is not documented."
+    few_shot: Shots = Field(
+        0,
+        description="Answered questions before each, drawn by seed: so many, or [least, most]. Smaug's number is not "
+        "documented.",
     )
     benchmark: Benchmark | None = Field(
         None, description="What the rows are of: scores of models trained on them are marked for its tasks."
@@ -49,6 +51,7 @@ class MultipleChoicePairs(Options):
     @model_validator(mode="after")
     def _prompt_fits_the_columns(self) -> MultipleChoicePairs:
         _ = self.columns
+        check_shots(self.few_shot)
         return self
 
     @property

@@ -18,6 +18,8 @@ from core.documents.rows import known_names, named
 from core.errors import DataError
 
 SUFFIXES = (".json", ".json.gz")
+PIECE = 1 << 16
+INSTANCES = b'"Instances"'
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,23 @@ def task_files(directory: Path) -> list[Path]:
     files = sorted(path for path in directory.glob("*.json*") if path.name.endswith(SUFFIXES))
     if not files:
         raise DataError(f"{directory}: expected Natural Instructions' task files ({', '.join(SUFFIXES)}), found none")
-    names = [_task_name(path) for path in files]
+    names = [task_name(path) for path in files]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f"{directory}: the task {twice[0]} is there twice, as .json and as .json.gz: remove one")
     return files
+
+
+def read_header(path: Path) -> TaskHeader:
+    """The header of a task file, read no further than it reaches where the instances come last, as they do in NI's.
+
+    Raises DataError where it is no task file.
+    """
+    try:
+        content = orjson.loads(_before_instances(path) + INSTANCES + b": []}")
+        return _header(path, content)
+    except (orjson.JSONDecodeError, DataError):  # another order, or the word in a text: the whole file will tell
+        return _header(path, _content(path))
 
 
 def read_task(path: Path) -> Task:
@@ -76,16 +90,8 @@ def read_task(path: Path) -> Task:
     definitions = _texts(path, content, "Definition")
     if not definitions:
         raise DataError(f"{path}: not a Natural Instructions task: Definition is an empty list")
-    header = TaskHeader(
-        name=_task_name(path),
-        categories=_texts(path, content, "Categories"),
-        domains=_texts(path, content, "Domains"),
-        input_languages=_texts(path, content, "Input_language"),
-        output_languages=_texts(path, content, "Output_language"),
-        sources=_texts(path, content, "Source"),
-    )
     return Task(
-        header=header,
+        header=_header(path, content),
         definition=definitions[0],
         examples=tuple(
             (_text(place, example, "input"), _text(place, example, "output"))
@@ -98,8 +104,34 @@ def read_task(path: Path) -> Task:
     )
 
 
-def _task_name(path: Path) -> str:
+def task_name(path: Path) -> str:
+    """The name of the task that a file holds."""
     return path.name.removesuffix(".gz").removesuffix(".json")
+
+
+def _header(path: Path, content: Mapping[str, Any]) -> TaskHeader:
+    return TaskHeader(
+        name=task_name(path),
+        categories=_texts(path, content, "Categories"),
+        domains=_texts(path, content, "Domains"),
+        input_languages=_texts(path, content, "Input_language"),
+        output_languages=_texts(path, content, "Output_language"),
+        sources=_texts(path, content, "Source"),
+    )
+
+
+def _before_instances(path: Path) -> bytes:
+    """The file's bytes up to the key of the instances; all of them where it is not there. Raises DataError."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            data = b""
+            while piece := file.read(PIECE):
+                data += piece
+                if (end := data.find(INSTANCES, max(0, len(data) - len(piece) - len(INSTANCES)))) >= 0:
+                    return data[:end]
+            return data
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: cannot be read as a task file ({error})") from error
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -94,6 +94,14 @@ class GenerationSample(Options):
 class SampleByScore(Options):
     """What is taken of instances that a base model has answered."""
 
+    sources: list[str] | None = Field(
+        None, min_length=1, description="Sources of natural_instructions that are drawn from; without it, all of them."
+    )
+    scores: str | None = Field(
+        None,
+        min_length=1,
+        description="Parquet file of scores made before; without it, those of the run's infer stage.",
+    )
     exact_match: ExactMatchSample | None = Field(
         ExactMatchSample(), description="Of tasks scored by exact match; null: nothing of them."
     )

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, model_validator
@@ -15,7 +14,6 @@ from core.errors import DataError
 from core.instructions.natural_instructions import TaskHeader
 from core.instructions.scoring_labels import Scoring
 from core.instructions.task_presets import PRESETS, Preset
-from core.instructions.task_tables import read_task_names
 from core.options import Options
 
 
@@ -50,6 +48,17 @@ class NaturalInstructions(Options):
         None,
         min_length=1,
         description="Only these: names (a * stands for anything), or the path of a file with a name on each line.",
+    )
+    table: str | None = Field(
+        None,
+        min_length=1,
+        description="A table of all tasks (NI's tasks/README.md, or JSON Lines), by which they are judged in place of "
+        "the files' own headers; it does not have the data sets they come from.",
+    )
+    published: str | None = Field(
+        None,
+        min_length=1,
+        description="A list of task names by others, one on a line: how the rules agree with it is told.",
     )
     exclude_tasks: list[str] = Field([], description="Names of tasks that are left out; a * stands for anything.")
     scoring: dict[str, Scoring] = Field(
@@ -95,17 +104,10 @@ class Selection:
         return Counter(each.reason for each in self.left_out.values())
 
 
-def listed_tasks(options: NaturalInstructions, directory: Path = Path()) -> tuple[str, ...] | None:
-    """The names and patterns in `tasks`; a file is looked for below `directory`. Raises DataError for a bad file."""
-    if isinstance(options.tasks, str):
-        return tuple(read_task_names(directory / options.tasks))
-    return None if options.tasks is None else tuple(options.tasks)
-
-
 def select_tasks(
     headers: Iterable[TaskHeader], options: NaturalInstructions, listed: Collection[str] | None = None
 ) -> Selection:
-    """Judges every task. listed: what `listed_tasks` returns, or None for no list."""
+    """Judges every task. listed: the names and patterns in `tasks`, or None for no list."""
     selected = []
     left_out = {}
     names = []

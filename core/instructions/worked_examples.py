@@ -5,9 +5,14 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
 
 from core.errors import DataError
+
+Count = Annotated[int, Field(ge=0, le=100)]
+Shots = Count | Annotated[list[Count], Field(min_length=2, max_length=2)]  # so many, or from the first to the second
 
 
 class Example(NamedTuple):
@@ -30,12 +35,19 @@ def filled(prompt: str, parts: Mapping[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda found: parts[found.group(1)], prompt)
 
 
-def with_examples(asked: str, examples: Sequence[Example], count: int, seed: int, between: str) -> str:
+def check_shots(shots: Shots) -> None:
+    """Raises ValueError where the second number is below the first."""
+    if isinstance(shots, list) and shots[0] > shots[1]:
+        raise ValueError(f"few_shot: from {shots[0]} to {shots[1]} is no range")
+
+
+def with_examples(asked: str, examples: Sequence[Example], shots: Shots, seed: int, between: str) -> str:
     """The question after so many of the examples that ask something else, with blank lines between them.
 
-    seed: of the draw; between: what stands between an example's question and its answer. Raises DataError where
-    there are fewer other questions than `count`.
+    seed: of the draws, of how many and of which; between: what stands between an example's question and its answer.
+    Raises DataError where there are fewer other questions than wanted.
     """
+    count = random.Random(seed).randint(*shots) if isinstance(shots, list) else shots
     if not count:
         return asked
     few = random.Random(seed).sample(examples, min(len(examples), count + 8))  # most draws need no look at all others

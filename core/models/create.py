@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from core.artifacts.seeds import derive_seed
 from core.errors import ResourceError
-from core.models.options import ModelConfig
+from core.models.attention import keep_samples_apart
+from core.models.options import Attention, ModelConfig
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 FOUR_BIT = "nf4"
 
 
-def create_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+def create_model(
+    config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: int, attention: Attention = "sdpa"
+) -> PreTrainedModel:
     """A new model with random weights from the recipe's seed: the same on every worker and machine.
 
     Its vocabulary is the tokenizer's. fp32.
@@ -27,11 +30,12 @@ def create_model(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, seed: 
     state = torch.random.get_rng_state()
     torch.manual_seed(derive_seed(seed, "initial weights"))
     try:
-        model = AutoModelForCausalLM.from_config(transformers_config(config, tokenizer), attn_implementation="sdpa")
+        model = AutoModelForCausalLM.from_config(transformers_config(config, tokenizer), attn_implementation=attention)
     finally:
         torch.random.set_rng_state(state)
     model.generation_config.eos_token_id = stop_tokens(tokenizer)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
+    keep_samples_apart(model)
     return model
 
 
@@ -61,6 +65,7 @@ def load_model(
     dtype: Literal["fp32", "bf16"] = "fp32",
     quantization: Literal["nf4"] | None = None,
     device: torch.device | str = "cpu",
+    attention: Attention = "sdpa",
 ) -> PreTrainedModel:
     """Loads a causal language model from a directory or the hub.
 
@@ -80,11 +85,11 @@ def load_model(
             bnb_4bit_compute_dtype=torch_dtype,
         )
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(
             str(name),
             revision=revision or "main",
             use_safetensors=True,
-            attn_implementation="sdpa",
+            attn_implementation=attention,
             trust_remote_code=False,
             **arguments,
         )
@@ -93,14 +98,16 @@ def load_model(
             f"model {name}: cannot be loaded ({str(error).splitlines()[0]}). Give a directory with safetensors "
             "weights, or let this machine reach the hub (HF_HUB_OFFLINE unset)."
         ) from error
+    keep_samples_apart(model)
+    return model
 
 
 def stop_tokens(tokenizer: PreTrainedTokenizerFast) -> list[int]:
-    """Where generation ends: at EOS, and at the end of a ChatML turn where the vocabulary has one."""
-    from core.tokens.chat import TURN_END
+    """Where generation ends: at EOS, and at the special token with which its chat template ends a turn."""
+    from core.tokens.chat import end_of_turn
 
     stops = [tokenizer.eos_token_id]
-    turn_end = tokenizer.convert_tokens_to_ids(TURN_END)
-    if turn_end is not None and turn_end not in stops and turn_end != tokenizer.unk_token_id:
-        stops.append(turn_end)
+    end = end_of_turn(tokenizer)
+    if end is not None and end != tokenizer.eos_token:
+        stops.append(tokenizer.convert_tokens_to_ids(end))
     return stops

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from core.options import Options
 from core.tokens.options import Tokenizer
 
+Attention = Literal["sdpa", "eager", "flash_attention_2", "flex_attention"]
 ALL_LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -64,6 +65,11 @@ class Model(Options):
     revision: str | None = Field(None, description="Commit, tag or branch of `base` on the hub.")
     config: ModelConfig | None = Field(None, description="Create the model from this configuration.")
     tokenizer: Tokenizer | None = Field(None, description="None: the base model's own.")
+    attention: Attention = Field(
+        "sdpa",
+        description="How attention is computed in training: torch's own (sdpa), plainly (eager), by the package "
+        "flash-attn, or compiled by torch (flex_attention). The last two on GPUs only.",
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:

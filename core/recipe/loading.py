@@ -6,7 +6,7 @@ import datetime
 import difflib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
@@ -24,6 +24,7 @@ class Origin:
 
     kind: str  # "file", "scale" or "command line"
     line: int | None = None  # 1-based, in the recipe file; none on the command line
+    path: Path | None = None  # of the file, where it is one that the recipe extends
 
 
 @dataclass
@@ -63,32 +64,70 @@ def find_recipe(name_or_path: str) -> Path:
 
 
 def load_tree(path: Path, scale: str | None = None, overrides: list[str] | None = None) -> Tree:
-    """Reads a recipe file, lays the scale over it and then the overrides.
+    """Reads a recipe file (over the one that it `extends`), lays the scale over it and then the overrides.
 
-    A mapping in a scale or an override is merged key by key; a list or a value replaces; null removes the key.
+    A mapping in a scale or an override is merged key by key, over a list by item numbers; a list or a value replaces;
+    null removes the key.
+    A key that only the scale has stands where the scale has it: before the next one that the recipe has too.
     overrides: "key.path=value", the value as YAML; list items by number: "data.steps.1.minhash_dedup.threshold=0.7".
     Raises RecipeError for YAML that cannot be read, an unknown scale, and a malformed override.
     """
-    document = _read_yaml(path)
     tree = Tree(path, {})
-    scales = document.get("scales")
-    if scales is not None and not isinstance(scales, CommentedMap):
-        raise RecipeError(f"{path}:{_line(document, 'scales')} scales: expected a mapping of scale names")
-    tree.scales = tuple(map(str, scales or {}))
-    _merge(tree, tree.values, document, (), "file")
-    tree.values.pop("scales", None)
+    layers = [(layer, document, _scales(layer, document)) for layer, document in _layers(path)]
+    for number, (layer, document, _) in enumerate(layers):
+        _merge(tree, tree.values, document, (), _Layer("file", layer if layer != path else None, removes=number > 0))
+        tree.values.pop("scales", None)
+        tree.values.pop("extends", None)
+    tree.scales = tuple(dict.fromkeys(name for *_, scales in layers for name in map(str, scales)))
     if scale is not None:
         if scale not in tree.scales:
             there = ", ".join(tree.scales) or "none"
             raise RecipeError(f"{path}: no scale '{scale}'; the recipe has: {there}")
-        assert scales is not None
-        chosen = scales[scale]
-        if not isinstance(chosen, CommentedMap):
-            raise RecipeError(f"{path}:{_line(scales, scale)} scales.{scale}: expected a mapping")
-        _merge(tree, tree.values, chosen, (), "scale")
+        for layer, _, scales in layers:
+            if scale in scales:
+                chosen = scales[scale]
+                if not isinstance(chosen, CommentedMap):
+                    raise RecipeError(f"{layer}:{_line(scales, scale)} scales.{scale}: expected a mapping")
+                _merge(tree, tree.values, chosen, (), _Layer("scale", layer if layer != path else None))
     for override in overrides or []:
         _override(tree, override)
     return tree
+
+
+class _Layer(NamedTuple):
+    """What is laid over a recipe: "file", "scale" or "command line"; path: of a file that the recipe extends."""
+
+    kind: str
+    path: Path | None = None
+    removes: bool = True  # whether null takes a key away
+
+
+def _layers(path: Path) -> list[tuple[Path, CommentedMap]]:
+    """The recipe's file and those that it extends, the first of all first. Raises RecipeError for a circle."""
+    found: list[tuple[Path, CommentedMap]] = []
+    while True:
+        document = _read_yaml(path)
+        found.insert(0, (path, document))
+        base = document.get("extends")
+        if base is None:
+            return found
+        place = f"{path}:{_line(document, 'extends')} extends"
+        if not isinstance(base, str):
+            raise RecipeError(f"{place}: found {base!r}, expected a shipped recipe's name or a .yaml file")
+        beside = path.parent / base
+        try:
+            path = beside if beside.is_file() else find_recipe(base)
+        except RecipeError as error:
+            raise RecipeError(f"{place}: {error}") from error
+        if path.resolve() in [known.resolve() for known, _ in found]:
+            raise RecipeError(f"{place}: {path} extends this recipe in turn")
+
+
+def _scales(path: Path, document: CommentedMap) -> CommentedMap:
+    scales = document.get("scales")
+    if scales is not None and not isinstance(scales, CommentedMap):
+        raise RecipeError(f"{path}:{_line(document, 'scales')} scales: expected a mapping of scale names")
+    return scales if scales is not None else CommentedMap()
 
 
 def _read_yaml(path: Path) -> CommentedMap:
@@ -108,31 +147,68 @@ def _read_yaml(path: Path) -> CommentedMap:
     return document
 
 
-def _merge(tree: Tree, into: dict[str, Any], source: CommentedMap, loc: Loc, kind: str) -> None:
+def _merge(tree: Tree, into: dict[str, Any], source: CommentedMap, loc: Loc, layer: _Layer) -> None:
+    known = list(into)
+    _merge_keys(tree, into, source, loc, layer)
+    written = [str(key) for key in source]
+    for new in reversed([key for key in written if key not in known and key in into]):
+        after = next((key for key in written[written.index(new) + 1 :] if key in into), None)
+        if after is not None:
+            _move_before(into, new, after)
+
+
+def _are_numbers(mapping: CommentedMap) -> bool:
+    return bool(mapping) and all(isinstance(key, int) and not isinstance(key, bool) for key in mapping)
+
+
+def _merge_items(tree: Tree, into: list[Any], source: CommentedMap, loc: Loc, layer: _Layer) -> None:
+    """Lays a mapping of item numbers over a list."""
+    for number, value in source.items():
+        if not 0 <= number < len(into):
+            place = f"{layer.path or tree.path}:{_line(source, number)} {'.'.join(map(str, loc))}"
+            raise RecipeError(f"{place}: '{number}' is not an item number of a list of {len(into)} (the first is 0)")
+        if isinstance(value, CommentedMap) and isinstance(into[number], dict):
+            _merge(tree, into[number], value, (*loc, number), layer)
+        else:
+            into[number] = _plain(tree, value, (*loc, number), layer)
+            tree.origins[*loc, number] = Origin(layer.kind, _line(source, number), layer.path)
+
+
+def _move_before(mapping: dict[str, Any], key: str, other: str) -> None:
+    """Puts a key right before another one, in place."""
+    items = [item for item in mapping.items() if item[0] != key]
+    items.insert([name for name, _ in items].index(other), (key, mapping[key]))
+    mapping.clear()
+    mapping.update(items)
+
+
+def _merge_keys(tree: Tree, into: dict[str, Any], source: CommentedMap, loc: Loc, layer: _Layer) -> None:
     for raw_key, value in source.items():
         key = str(raw_key)
         here = (*loc, key)
-        if value is None and kind != "file":
+        if value is None and layer.removes:
             _forget(tree, here)
             into.pop(key, None)
         elif isinstance(value, CommentedMap) and isinstance(into.get(key), dict):
-            _merge(tree, into[key], value, here, kind)
+            _merge(tree, into[key], value, here, layer)
+        elif isinstance(value, CommentedMap) and isinstance(into.get(key), list) and _are_numbers(value):
+            _merge_items(tree, into[key], value, here, layer)
         else:
             _forget(tree, here)
-            into[key] = _plain(tree, value, here, kind)
-            tree.origins[here] = Origin(kind, _line(source, raw_key))
+            into[key] = _plain(tree, value, here, layer)
+            tree.origins[here] = Origin(layer.kind, _line(source, raw_key), layer.path)
 
 
-def _plain(tree: Tree, value: Any, loc: Loc, kind: str) -> Any:
+def _plain(tree: Tree, value: Any, loc: Loc, layer: _Layer) -> Any:
     """ruamel's value as plain Python data, its origins noted."""
     if isinstance(value, CommentedMap):
         result: dict[str, Any] = {}
-        _merge(tree, result, value, loc, kind)
+        _merge(tree, result, value, loc, layer)
         return result
     if isinstance(value, CommentedSeq):
         for index in range(len(value)):
-            tree.origins[*loc, index] = Origin(kind, _line(value, index))
-        return [_plain(tree, item, (*loc, index), kind) for index, item in enumerate(value)]
+            tree.origins[*loc, index] = Origin(layer.kind, _line(value, index), layer.path)
+        return [_plain(tree, item, (*loc, index), layer) for index, item in enumerate(value)]
     if isinstance(value, bool) or value is None:
         return value
     for kind_of_value in (int, float, str):
@@ -167,11 +243,11 @@ def _override(tree: Tree, override: str) -> None:
     if isinstance(node, list):
         _item(node, last, override)
         here: Loc = (*loc, int(last))
-        node[int(last)] = _plain(tree, value, here, "command line")
+        node[int(last)] = _plain(tree, value, here, _Layer("command line"))
         tree.origins[here] = Origin("command line")
     else:
         wrapped = CommentedMap({last: value})
-        _merge(tree, node, wrapped, loc, "command line")
+        _merge(tree, node, wrapped, loc, _Layer("command line"))
     for known in list(tree.origins):
         if tree.origins[known].kind == "command line":
             tree.origins[known] = Origin("command line")

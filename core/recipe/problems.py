@@ -53,7 +53,7 @@ class InvalidRecipe(RecipeError):
 def place(tree: Tree, loc: Loc) -> str:
     """Where a key was written, for a message."""
     origin = tree.origin(loc)
-    return "command line" if origin.kind == "command line" else f"{tree.path}:{origin.line}"
+    return "command line" if origin.kind == "command line" else f"{origin.path or tree.path}:{origin.line}"
 
 
 def key_path(loc: Loc) -> str:

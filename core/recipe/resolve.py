@@ -47,7 +47,7 @@ class Resolved:
         origin = self.tree.origins[loc]
         if origin.kind == "command line":
             return "command line"
-        line = f"{self.tree.path.name}:{origin.line}"
+        line = f"{(origin.path or self.tree.path).name}:{origin.line}"
         return line if origin.kind == "file" else f"scale {self.scale} ({line})"
 
     def origins(self) -> dict[str, str]:

@@ -11,6 +11,7 @@ import orjson
 from core.recipe.loading import Loc, Tree
 from core.recipe.problems import Problem, key_path, place
 from core.recipe.schema import Recipe
+from core.training.options import BASE
 
 
 def broken_rules(tree: Tree, recipe: Recipe) -> Iterator[Problem]:
@@ -18,12 +19,15 @@ def broken_rules(tree: Tree, recipe: Recipe) -> Iterator[Problem]:
     for rule in (
         _known_sources,
         _sequence_fits_model,
-        _no_pairs,
+        _pairs_and_texts,
+        _scores_for_sampling,
+        _metadata_is_kept,
         _names_not_taken,
         _workers_divide,
         _new_model_in_full,
         _adapters_and_zero,
         _known_models,
+        _starts_are_earlier,
         _chat_has_template,
     ):
         for loc, found, expected, nearest in rule(tree, recipe):
@@ -104,17 +108,78 @@ def model_length(recipe: Recipe) -> int | None:
     return int(length) if length else None
 
 
-def _no_pairs(tree: Tree, recipe: Recipe) -> Broken:
+def _pairs_and_texts(tree: Tree, recipe: Recipe) -> Broken:
+    """A phase learns from preference pairs or from texts and dialogues, and says which."""
     for name, phase in recipe.train.items():
-        for source in phase.data.sources:
-            declared = recipe.data.sources.get(source)
-            if declared is not None and declared.fields is not None and declared.fields.form == "pair":
-                loc = ("train", name, "data", "sources")
-                yield loc, f"'{source}', whose documents are preference pairs", "sources of text or dialogues", None
+        known = [source for source in phase.data.sources if source in recipe.data.sources]
+        pairs = [source for source in known if holds_pairs(recipe, source)]
+        others = [source for source in known if source not in pairs]
+        loc: Loc = ("train", name, "data", "sources")
+        if pairs and others:
+            found = f"'{pairs[0]}', of preference pairs, with '{others[0]}', of texts or dialogues"
+            yield loc, found, "sources of one kind in a phase", None
+        elif pairs and phase.preference is None:
+            expected = "train." + name + ".preference: {beta: ..., dpop_lambda: ...}, or sources of texts or dialogues"
+            yield loc, f"'{pairs[0]}', whose documents are preference pairs", expected, None
+        elif others and phase.preference is not None:
+            yield loc, f"'{others[0]}', whose documents are no preference pairs", "sources of preference pairs", None
+
+
+def holds_pairs(recipe: Recipe, source: str) -> bool:
+    """Whether a source's documents are preference pairs when curation is done with them."""
+    if recipe.data.sources[source].holds_pairs:
+        return True
+    made = [step.options for step in recipe.data.steps if step.kind == "corrupted_solutions"]
+    return any(options.sources is None or source in options.sources for options in made)
+
+
+def _scores_for_sampling(tree: Tree, recipe: Recipe) -> Broken:
+    """What is drawn by score is Natural Instructions, and is scored."""
+    tasks = [name for name, source in recipe.data.sources.items() if source.natural_instructions is not None]
+    asked: list[tuple[Loc, list[str]]] = []
+    if recipe.infer is not None:
+        asked.append((("infer", "sources"), recipe.infer.sources or []))
+        if not tasks:
+            yield ("infer",), "no source of natural_instructions", "one that can be scored", None
+    for number, step in enumerate(recipe.data.steps):
+        if step.kind != "sample_by_score":
+            continue
+        loc: Loc = ("data", "steps", number, step.kind)
+        asked.append(((*loc, "sources"), step.options.sources or []))
+        wanted = step.options.sources or tasks
+        if not tasks:
+            yield loc, "no source of natural_instructions", "one whose instances are scored", None
+        elif step.options.scores is None and recipe.infer is None:
+            yield loc, "no scores", "infer: {} in the recipe, or scores: a file of scores made before", None
+        elif step.options.scores is None and recipe.infer is not None and recipe.infer.sources is not None:
+            for name in set(wanted) & set(tasks) - set(recipe.infer.sources):
+                yield (*loc, "sources"), f"'{name}', which infer.sources leaves out", "a source that is scored", None
+    for loc, names in asked:
+        for name in names:
+            if name in recipe.data.sources and name not in tasks:
+                expected = f"a source of natural_instructions: {', '.join(tasks) or 'there is none'}"
+                yield loc, f"'{name}'", expected, None
+            elif name not in recipe.data.sources and loc[0] == "infer":
+                nearest = next(iter(difflib.get_close_matches(name, tasks, n=1)), None)
+                yield loc, f"unknown source '{name}'", f"one of {', '.join(tasks)}", nearest
+
+
+def _metadata_is_kept(tree: Tree, recipe: Recipe) -> Broken:
+    """A value by which documents are chosen is kept beside them, where the source has columns."""
+    for number, step in enumerate(recipe.data.steps):
+        if step.kind != "metadata" or step.options.missing == "keep":
+            continue
+        for name in step.options.sources or recipe.data.sources:
+            source = recipe.data.sources.get(name)
+            if source is not None and source.fields is not None and step.options.key not in source.fields.meta:
+                kept = ", ".join(source.fields.meta) or "none is kept"
+                expected = f"a name in data.sources.{name}.fields.meta: {kept}"
+                nearest = next(iter(difflib.get_close_matches(step.options.key, source.fields.meta, n=1)), None)
+                yield ("data", "steps", number, step.kind, "key"), f"'{step.options.key}'", expected, nearest
 
 
 def _names_not_taken(tree: Tree, recipe: Recipe) -> Broken:
-    for name in ("base", "tokenizer"):
+    for name in (BASE, "tokenizer"):
         if name in recipe.train:
             yield ("train", name), f"a phase called '{name}'", "another name: this one has a meaning of its own", None
 
@@ -130,11 +195,15 @@ def _workers_divide(tree: Tree, recipe: Recipe) -> Broken:
 
 def _new_model_in_full(tree: Tree, recipe: Recipe) -> Broken:
     """Adapters on frozen random weights would learn nothing worth having."""
-    name = next(iter(written_names(tree, "train")), "")
-    phase = recipe.train.get(name)
-    if recipe.model.config is not None and phase is not None and phase.method != "full":
-        expected = "full: the first phase of a model made from model.config trains all its weights"
-        yield ("train", name, "method"), f"'{phase.method}'", expected, None
+    if recipe.model.config is None:
+        return
+    names = written_names(tree, "train")
+    for name in names:
+        phase = recipe.train.get(name)
+        first = phase is not None and (phase.starts_from == BASE or (name == names[0] and not phase.starts_from))
+        if phase is not None and first and phase.method != "full":
+            expected = "full: the first phase of a model made from model.config trains all its weights"
+            yield ("train", name, "method"), f"'{phase.method}'", expected, None
 
 
 def _adapters_and_zero(tree: Tree, recipe: Recipe) -> Broken:
@@ -147,11 +216,29 @@ def _adapters_and_zero(tree: Tree, recipe: Recipe) -> Broken:
 
 
 def _known_models(tree: Tree, recipe: Recipe) -> Broken:
-    known = ["base", *written_names(tree, "train")]
-    for name in (recipe.evaluate.models or []) if recipe.evaluate else []:
-        if name not in known:
-            nearest = next(iter(difflib.get_close_matches(name, known, n=1)), None)
-            yield ("evaluate", "models"), f"unknown model '{name}'", f"one of {', '.join(known)}", nearest
+    known = [BASE, *written_names(tree, "train")]
+    if recipe.evaluate is None:
+        return
+    for key in ("models", "compare"):
+        for name in getattr(recipe.evaluate, key) or []:
+            if name not in known:
+                nearest = next(iter(difflib.get_close_matches(name, known, n=1)), None)
+                yield ("evaluate", key), f"unknown model '{name}'", f"one of {', '.join(known)}", nearest
+    scored = recipe.evaluate.models or [BASE, *written_names(tree, "train")[-1:]]
+    for name in recipe.evaluate.compare or []:
+        if name in known and name not in scored:
+            expected = f"one of evaluate.models: {', '.join(scored)}"
+            yield ("evaluate", "compare"), f"'{name}', which is not scored", expected, None
+
+
+def _starts_are_earlier(tree: Tree, recipe: Recipe) -> Broken:
+    """A phase starts from the base model or from a phase before it."""
+    names = written_names(tree, "train")
+    for number, name in enumerate(names):
+        phase = recipe.train.get(name)
+        earlier = [BASE, *names[:number]]
+        if phase is not None and phase.starts_from not in (None, *earlier):
+            yield ("train", name, "starts_from"), f"'{phase.starts_from}'", f"one of {', '.join(earlier)}", None
 
 
 def _chat_has_template(tree: Tree, recipe: Recipe) -> Broken:

@@ -12,7 +12,6 @@ from core.dedup.exact import ExactDedup
 from core.dedup.minhash import MinhashDedup
 from core.dedup.substring import SubstringDedup
 from core.documents.mixture import Mixture, check_shares
-from core.documents.source import Source
 from core.evaluation.options import Evaluate
 from core.filters.c4 import C4
 from core.filters.code import Code
@@ -20,10 +19,18 @@ from core.filters.fineweb import FineWeb
 from core.filters.heuristics import Heuristics
 from core.filters.language import Language
 from core.filters.length import Length
+from core.filters.lower_case import LowerCase
+from core.filters.metadata import Metadata
 from core.filters.personal_data import PersonalData
+from core.filters.phrases import Phrases
 from core.filters.quality import Quality
 from core.filters.refusals import Refusals
 from core.filters.repetition import Repetition
+from core.instructions.corrupted_solutions import CorruptedSolutions
+from core.instructions.few_shot import FewShot
+from core.instructions.preference_pairs import PreferencePairs
+from core.instructions.score_sampling_options import SampleByScore
+from core.instructions.source import InstructionSource
 from core.models.options import Model
 from core.options import Options
 from core.planning.options import Resources
@@ -47,11 +54,17 @@ class Step(Options):
     refusals: Refusals | None = None
     personal_data: PersonalData | None = None
     quality: Quality | None = None
+    metadata: Metadata | None = None
+    phrases: Phrases | None = None
+    lower_case: LowerCase | None = None
     exact_dedup: ExactDedup | None = None
     minhash_dedup: MinhashDedup | None = None
     bloom_dedup: BloomDedup | None = None
     substring_dedup: SubstringDedup | None = None
     decontaminate: Decontaminate | None = None
+    sample_by_score: SampleByScore | None = None
+    corrupted_solutions: CorruptedSolutions | None = None
+    preference_pairs: PreferencePairs | None = None
 
     @model_validator(mode="after")
     def _one_step(self) -> Self:
@@ -73,7 +86,7 @@ class Step(Options):
 class Data(Options):
     """Where documents come from, the steps that clean them in order, and how much of each source is kept."""
 
-    sources: dict[Name, Source] = Field(min_length=1)
+    sources: dict[Name, InstructionSource] = Field(min_length=1)
     steps: list[Step] = Field([], description="Carried out in this order.")
     mixture: Mixture | None = Field(
         None,
@@ -100,6 +113,7 @@ class Recipe(Options):
     seed: int = Field(42, ge=0)
     model: Model
     data: Data
+    infer: FewShot | None = Field(None, description="Few-shot scoring of instructions, for the step sample_by_score.")
     train: dict[Name, Phase] = Field(min_length=1, description="Phases in order, each from the last one's weights.")
     evaluate: Evaluate | None = None
     report: Report = Report()

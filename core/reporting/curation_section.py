@@ -19,6 +19,7 @@ from core.reporting.examples import CutPassage, Dropped, cut_examples, dropped_e
 from core.reporting.formats import count, cut
 from core.reporting.frame import Block, Choice, Part, Quote, Quotes, Section, Text
 from core.reporting.histogram_charts import label_histogram, length_histograms
+from core.reporting.instruction_blocks import sampling_blocks, selection_blocks
 from core.reporting.options import Report
 from core.reporting.run_files import Run
 
@@ -37,6 +38,10 @@ def curation_section(run: Run, options: Report) -> Section:
     tables = [sources_table(ledger), reasons_table(ledger), cuts_table(ledger), planted_table(ledger)]
     blocks += [table for table in tables if table]
     blocks.append(steps_table(ledger))
+    for source, selected in sorted(run.selected_tasks.items()):
+        blocks += selection_blocks(source, selected)
+    for step in sorted(run.sampling, key=lambda step: (ledger.place(step), step)):
+        blocks += sampling_blocks(run.sampling[step])
     for step in sorted(run.duplicates, key=lambda step: (ledger.place(step), step)):
         blocks += duplicate_blocks(run.duplicates[step])
     for step in sorted(run.contamination, key=lambda step: (ledger.place(step), step)):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from core.errors import DataError
 from core.reporting.curation_files import Contamination, Duplicates, Ledger, Statistics
+from core.reporting.instruction_files import Sampling, SelectedTasks
 from core.reporting.written_files import Figure, Written, read_each, read_lines, read_optional, shaped
 
 State = Literal["done", "unfinished", "not run"]
@@ -79,6 +80,25 @@ class Score(Written):
     stderr: float | None = None
     samples: int | None = None
     higher_is_better: bool | None = True
+    trained_on: bool = False
+
+
+class PairedScore(Written):
+    """How much better the second of two models is, on the same questions, with its 95 % interval."""
+
+    task: str
+    metric: str
+    filter: str = "none"
+    difference: Figure
+    stderr: float | None = None
+    low: float | None = None
+    high: float | None = None
+    samples: int
+
+
+class Comparison(Written):
+    models: list[str]
+    differences: list[PairedScore]
 
 
 class Scores(Written):
@@ -86,6 +106,7 @@ class Scores(Written):
 
     models: list[str]
     scores: list[Score]
+    comparison: Comparison | None = None
 
 
 class ManifestFile(Written):
@@ -135,6 +156,8 @@ class Run:
     statistics: Statistics | None = None
     duplicates: dict[str, Duplicates] = field(default_factory=dict)  # by step
     contamination: dict[str, Contamination] = field(default_factory=dict)  # by step
+    selected_tasks: dict[str, SelectedTasks] = field(default_factory=dict)  # by source
+    sampling: dict[str, Sampling] = field(default_factory=dict)  # by step
 
     @property
     def name(self) -> str:
@@ -173,6 +196,8 @@ def read_run(directory: Path) -> Run:
         statistics=read_optional(directory / "curate" / "statistics.json", Statistics),
         duplicates=read_each(directory / "curate" / "duplicates", Duplicates),
         contamination=read_each(directory / "curate" / "contamination", Contamination),
+        selected_tasks=read_each(directory / "curate" / "natural_instructions", SelectedTasks),
+        sampling=read_each(directory / "curate" / "sampling", Sampling),
     )
 
 

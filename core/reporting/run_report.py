@@ -11,7 +11,7 @@ from core.reporting.frame import Card, Mark, Page, render
 from core.reporting.options import Report
 from core.reporting.provenance_section import provenance_section, recipe_section
 from core.reporting.run_files import Run, read_run
-from core.reporting.score_differences import NOISE, differences, headline
+from core.reporting.score_differences import NOISE, compared, differences, headline
 from core.reporting.score_section import score_section
 from core.reporting.training_sections import token_section, training_sections
 
@@ -90,7 +90,8 @@ def _score_card(run: Run) -> list[Card]:
     judged = ", no error known" if error is None else ", within noise" if noise else ""
     tone = "" if noise or error is None else "good" if last > first else "bad"
     note = f"{name}: {with_error(signed(last - first), error)}{judged}"
-    return [Card(f"{run.scores.models[0]} → {run.scores.models[-1]}", decimal(last), note, tone, decimal(first), True)]
+    before, after = compared(run.scores)
+    return [Card(f"{before} → {after}", decimal(last), note, tone, decimal(first), True)]
 
 
 def _model_card(run: Run) -> list[Card]:

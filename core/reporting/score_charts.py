@@ -10,7 +10,7 @@ import pyarrow as pa
 from core.reporting.bar_rows import bar_rows, legend_above, note_beside, rows_height, short_name
 from core.reporting.charts import SERIES, Canvas, Chart, colour, draw
 from core.reporting.formats import decimal, with_error
-from core.reporting.run_files import Score
+from core.reporting.run_files import PairedScore, Score
 
 MOST_ROWS = 40
 COLUMNS = pa.schema(
@@ -62,12 +62,12 @@ def score_bars(models: Sequence[str], scores: Sequence[Score]) -> Chart:
     )
 
 
-def measure(score: Score) -> str:
+def measure(score: Score | PairedScore) -> str:
     """What was measured, in words: task, metric, and the filter where there is one."""
     return f"{score.task} · {_metric(score)}"
 
 
-def _metric(score: Score) -> str:
+def _metric(score: Score | PairedScore) -> str:
     return score.metric if score.filter == "none" else f"{score.metric} ({score.filter})"
 
 

@@ -1,4 +1,4 @@
-"""Differences between the untrained and the trained model, held against their errors."""
+"""Differences between two models, held against their errors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.reporting.run_files import Score, Scores
+from core.reporting.run_files import PairedScore, Score, Scores
 from core.reporting.score_charts import measure
 
 NOISE = 2.0  # combined standard errors: a smaller difference is not told from none (about 95 %)
@@ -16,8 +16,8 @@ NOISE = 2.0  # combined standard errors: a smaller difference is not told from n
 class Difference:
     """One measure of the first and of the last model.
 
-    value: last - first. error: of the difference, the root of the sum of the squared standard errors (the two
-    samples are taken as independent, which is cautious where both models answered the same questions).
+    value: last - first. error: of the difference: that of the paired differences where the same questions were
+    compared, else the root of the sum of the squared standard errors. low, high: the 95 % interval where it is known.
     """
 
     name: str
@@ -25,27 +25,41 @@ class Difference:
     last: Score
     value: float
     error: float | None
+    low: float | None = None
+    high: float | None = None
 
     @property
     def verdict(self) -> str:
         """ "better", "worse", "within noise", or "no error known"."""
         if self.error is None or not math.isfinite(self.value):
             return "no error known"
-        if abs(self.value) < NOISE * self.error or self.value == 0:
+        if self.low is not None and self.high is not None:
+            noise = self.low <= 0 <= self.high
+        else:
+            noise = abs(self.value) < NOISE * self.error
+        if noise or self.value == 0:
             return "within noise"
         rises = self.value > 0
         return "better" if rises == (self.first.higher_is_better is not False) else "worse"
 
 
+def compared(scores: Scores) -> tuple[str, str]:
+    """The two models whose difference is told: those of the comparison, else the first and the last."""
+    if scores.comparison is not None:
+        first, last = scores.comparison.models
+        return first, last
+    return scores.models[0], scores.models[-1]
+
+
 def differences(scores: Scores) -> list[Difference]:
-    """Of every measure that both the first and the last of `scores.models` have."""
+    """Of every measure that both models which are compared have."""
     if len(scores.models) < 2:
         return []
     first, last = (
-        {measure(score): score for score in scores.scores if score.model == model}
-        for model in (scores.models[0], scores.models[-1])
+        {measure(score): score for score in scores.scores if score.model == model} for model in compared(scores)
     )
-    return [_difference(name, first[name], last[name]) for name in first if name in last]
+    paired = {measure(each): each for each in (scores.comparison.differences if scores.comparison else [])}
+    return [_difference(name, first[name], last[name], paired.get(name)) for name in first if name in last]
 
 
 def headline(found: Sequence[Difference]) -> tuple[str, float, float, float | None] | None:
@@ -74,7 +88,10 @@ def in_unit(score: Score) -> bool:
     return 0 <= score.value <= 1
 
 
-def _difference(name: str, first: Score, last: Score) -> Difference:
+def _difference(name: str, first: Score, last: Score, paired: PairedScore | None) -> Difference:
+    value = last.value - first.value
+    if paired is not None and math.isclose(paired.difference, value, abs_tol=1e-6):  # the metric is their plain mean
+        return Difference(name, first, last, value, paired.stderr, paired.low, paired.high)
     known = first.stderr is not None and last.stderr is not None
     error = math.hypot(first.stderr or 0, last.stderr or 0) if known else None
-    return Difference(name, first, last, last.value - first.value, error)
+    return Difference(name, first, last, value, error)

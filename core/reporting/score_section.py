@@ -8,9 +8,9 @@ from core.reporting.examples import Answer, Question, questions
 from core.reporting.formats import count, cut, decimal, signed
 from core.reporting.frame import Block, Cell, Column, Part, Quote, Quotes, Section, Table, Text
 from core.reporting.options import Report
-from core.reporting.run_files import Run, Scores
+from core.reporting.run_files import Run, Score, Scores
 from core.reporting.score_charts import MOST_ROWS, measure, score_bars
-from core.reporting.score_differences import NOISE, differences, in_unit
+from core.reporting.score_differences import NOISE, compared, differences, in_unit
 
 MOST_QUOTED_TASKS = 20
 TONES = {"better": "good", "worse": "bad", "within noise": "quiet", "no error known": "quiet"}
@@ -41,29 +41,40 @@ def _table(scores: Scores, drawn: set[str]) -> Table:
     for model in scores.models:
         columns += [Column(model, decimal), Column("±", decimal, "standard error")]
     if len(scores.models) > 1:
-        columns.append(Column("difference", signed, f"{scores.models[-1]} less {scores.models[0]}"))
-        columns += [Column("±", decimal, "standard error of the difference"), Column("verdict")]
+        first, last = compared(scores)
+        columns.append(Column("difference", signed, f"{last} less {first}"))
+        columns += [Column("±", decimal, "standard error of the difference")]
+        columns += [Column("from", signed, "of the 95 % interval"), Column("to", signed), Column("verdict")]
     rows = []
     for name in dict.fromkeys(measure(score) for score in scores.scores):
         of = [found.get((name, model)) for model in scores.models]
         row: list[Any] = [name, next((score.samples for score in of if score), None)]
         for score in of:
-            row += [score.value, Cell(score.stderr, "quiet")] if score else [None, None]
+            row += [_value(score), Cell(score.stderr, "quiet")] if score else [None, None]
         if change := changes.get(name):
             tone = TONES[change.verdict]
-            row += [Cell(change.value, tone), Cell(change.error, "quiet"), Cell(change.verdict, tone)]
+            row += [Cell(change.value, tone), Cell(change.error, "quiet")]
+            row += [Cell(change.low, "quiet"), Cell(change.high, "quiet"), Cell(change.verdict, tone)]
         row += [None] * (len(columns) - len(row))
         rows.append(row)
     return Table("Scores with their standard errors", columns, rows, _note(scores, drawn))
 
 
+def _value(score: Score) -> Any:
+    return Cell(score.value, text=f"{decimal(score.value)} †") if score.trained_on else score.value
+
+
 def _note(scores: Scores, drawn: set[str]) -> str:
     said = []
     if len(scores.models) > 1:
+        first, last = compared(scores)
         said.append(
-            f"Difference: {scores.models[-1]} less {scores.models[0]}. Within noise: smaller than {NOISE:g} standard "
-            "errors of the difference, which are the two errors' root sum of squares."
+            f"Difference: {last} less {first}. With an interval (paired bootstrap over the same questions), within "
+            f"noise means that it holds 0; without one, that the difference is smaller than {NOISE:g} standard errors, "
+            "which are the two errors' root sum of squares."
         )
+    if any(score.trained_on for score in scores.scores):
+        said.append("† trained on the task's own training data: no measure of what else the model can do.")
     lower = sorted({measure(score) for score in scores.scores if score.higher_is_better is False})
     if lower:
         said.append(f"Lower is better for {', '.join(lower)}.")

@@ -6,9 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from core.documents.fields import Role
 from core.options import Options
 
-ChatTemplate = Literal["chatml", "tokenizer"]
+ChatTemplate = Literal["chatml", "llama2", "mistral", "alpaca", "birbal", "tokenizer"]
 
 
 class TrainedTokenizer(Options):
@@ -42,12 +43,24 @@ class PhaseData(Options):
     sequence_length: int = Field(2048, ge=8, description="Tokens in a packed row.")
     packing: bool = Field(True, description="Several samples in a row, each seeing only itself; false: one a row.")
     chat_template: ChatTemplate = Field(
-        "chatml", description="For dialogues: chatml, or the tokenizer's own Jinja template."
+        "chatml",
+        description="How dialogues and preference pairs are written: chatml, llama2, mistral (7B-Instruct v0.1, v0.2), "
+        "alpaca, birbal, or the tokenizer's own Jinja template. The trained model carries it.",
+    )
+    system_prompt: str | None = Field(
+        None, min_length=1, description="Put before dialogues and pairs that have no system turn."
+    )
+    learn_roles: list[Role] = Field(
+        ["assistant"], min_length=1, description="Whose turns of a dialogue are learned, each with its end."
+    )
+    learn_turns: Literal["all", "last"] = Field(
+        "all", description="Of the turns of those roles, all, or only the last one of each dialogue."
     )
     validation: int = Field(0, ge=0, description="Documents held out of training for the validation loss.")
 
     @model_validator(mode="after")
-    def _each_source_once(self) -> Self:
-        if len(set(self.sources)) != len(self.sources):
-            raise ValueError(f"sources names one more than once: {', '.join(self.sources)}")
+    def _each_once(self) -> Self:
+        for name, values in (("sources", self.sources), ("learn_roles", self.learn_roles)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} names one more than once: {', '.join(values)}")
         return self

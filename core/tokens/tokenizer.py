@@ -13,13 +13,15 @@ import pyarrow.compute as pc
 
 from core.documents.table import content
 from core.errors import DataError, ResourceError
-from core.tokens.chat import CHATML_JINJA, TURN_END, TURN_START
+from core.tokens.jinja_templates import jinja_template
+from core.tokens.templates import TURN_END, TURN_START
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 END_OF_TEXT = "<|endoftext|>"
 PADDING = "<|padding|>"
+BEGIN_OF_TEXT = "<|begin_of_text|>"
 
 
 def train_tokenizer(
@@ -28,7 +30,8 @@ def train_tokenizer(
     """Trains a byte-level BPE tokenizer (GPT-2's pre-tokenization; any byte sequence encodes, nothing is unknown).
 
     documents: gives tables of DOCUMENTS, twice: to count, and to take every n-th so that about `characters` are used.
-    vocabulary: entries, with the special tokens <|endoftext|> (EOS), <|padding|> and ChatML's two.
+    vocabulary: entries, with the special tokens <|endoftext|> (EOS), <|padding|>, ChatML's two and <|begin_of_text|>
+    (BOS), which is for the chat templates that write one: it is not put before texts.
     Raises DataError where there is no text.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -39,7 +42,7 @@ def train_tokenizer(
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=[END_OF_TEXT, PADDING, TURN_START, TURN_END],
+        special_tokens=[END_OF_TEXT, PADDING, TURN_START, TURN_END, BEGIN_OF_TEXT],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
@@ -49,9 +52,10 @@ def train_tokenizer(
     tokenizer.train_from_iterator(_evenly(documents(), max(1, round(total / characters))), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
+        bos_token=BEGIN_OF_TEXT,
         eos_token=END_OF_TEXT,
         pad_token=PADDING,
-        chat_template=CHATML_JINJA,
+        chat_template=jinja_template("chatml", bos=False, eos=True),
         clean_up_tokenization_spaces=False,
     )
 

@@ -38,3 +38,27 @@ def _has_plain_output(config: Any) -> bool:
     """Whether the logits are the output embedding of the last hidden state and nothing more."""
     changes = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier_scale")
     return not any(getattr(config, name, None) for name in changes)
+
+
+def preference_loss(
+    policy_chosen_logps: torch.Tensor,
+    policy_rejected_logps: torch.Tensor,
+    reference_chosen_logps: torch.Tensor,
+    reference_rejected_logps: torch.Tensor,
+    *,
+    beta: float,
+    dpop_lambda: float = 0.0,
+) -> torch.Tensor:
+    """The loss of each preference pair, [pairs]: DPO (Rafailov et al. 2023, equation 7), or DPO-Positive.
+
+    Arguments: [pairs] each, log-probabilities of whole completions, summed over their tokens. DPOP (Pal et al. 2024,
+    https://arxiv.org/abs/2402.13228, equation 3, as corrected in July 2024) takes
+    dpop_lambda * max(0, log reference(chosen) - log policy(chosen)) off the margin, inside beta and the sigmoid, so
+    that the preferred completion does not become less likely; dpop_lambda 0 is DPO.
+    """
+    from torch.nn.functional import logsigmoid
+
+    chosen = policy_chosen_logps - reference_chosen_logps
+    rejected = policy_rejected_logps - reference_rejected_logps
+    penalty = dpop_lambda * (-chosen).clamp(min=0)
+    return -logsigmoid(beta * (chosen - rejected - penalty))

@@ -10,6 +10,8 @@ from core.models.options import Lora
 from core.options import Options
 from core.tokens.options import PhaseData
 
+BASE = "base"  # the model before any phase
+
 
 class Checkpoints(Options):
     """When a phase is saved, beside its end."""
@@ -20,14 +22,30 @@ class Checkpoints(Options):
     keep: int = Field(2, ge=1, description="Latest checkpoints kept on disk.")
 
 
+class Preference(Options):
+    """Learning from preference pairs: DPO (Rafailov et al. 2023), and DPO-Positive (Pal et al. 2024, section 3)."""
+
+    beta: float = Field(0.1, gt=0, description="How far the policy is held to the reference. DPOP: 0.3.")
+    dpop_lambda: float = Field(
+        0.0,
+        ge=0,
+        description="Penalty where the preferred completion becomes less likely than to the reference. "
+        "0: plain DPO; DPOP: 50.",
+    )
+
+
 class Phase(Options):
-    """One phase of training. Phases run in the recipe's order, each from the last one's weights."""
+    """One phase of training. Phases run in the recipe's order, each from the last one's weights or those it names."""
 
     data: PhaseData
+    starts_from: str | None = Field(
+        None, description="base, or an earlier phase whose weights it begins with; none: the phase before it."
+    )
     method: Literal["full", "lora", "qlora"] = Field(
         "full", description="full: all weights; lora: adapters; qlora: adapters over 4-bit NF4 weights."
     )
     lora: Lora = Lora()
+    preference: Preference | None = Field(None, description="Learn from preference pairs; none: from texts.")
     zero_stage: Literal[0, 1, 2, 3] = Field(
         0,
         description="DeepSpeed ZeRO: what is sharded over the workers (1 optimiser, 2 gradients, 3 weights).",

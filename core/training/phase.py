@@ -13,7 +13,7 @@ from core.errors import RecipeError
 from core.models.adapters import add_adapters, merge_adapters
 from core.models.create import create_model, load_model, stop_tokens
 from core.models.options import Model
-from core.tokens.chat import CHATML_JINJA
+from core.tokens.chat import exported_template
 from core.training.optimizer import Optimizer
 from core.training.options import Phase
 
@@ -75,7 +75,8 @@ def export_model(
 ) -> dict[str, int]:
     """Writes `model/`, a plain Hugging Face model with adapters merged in, and `adapter/` where there is one.
 
-    Adapters are merged into the weights in full precision, never into 4-bit ones.
+    Adapters are merged into the weights in full precision, never into 4-bit ones. The tokenizer beside the model
+    carries the phase's chat template: the model is asked as it was trained.
     Returns the numbers of parameters and of trainable parameters.
     """
     temporary = directory / ".model"
@@ -85,10 +86,9 @@ def export_model(
             model.save_pretrained(directory / "adapter")
             weights = {name: parameter.detach().cpu() for name, parameter in optimizer.parameters.items()}
             whole = merge_adapters(start.load(tokenizer), phase.lora, weights)
+        tokenizer.chat_template = exported_template(phase.data, tokenizer)
         whole.generation_config.eos_token_id = stop_tokens(tokenizer)
         whole.save_pretrained(temporary)
-        if phase.data.chat_template == "chatml":
-            tokenizer.chat_template = CHATML_JINJA
         tokenizer.save_pretrained(temporary)
         shutil.rmtree(directory / "model", ignore_errors=True)
         temporary.rename(directory / "model")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,19 +13,24 @@ import pyarrow.parquet as pq
 from core.artifacts.atomic import atomic_path, write_json
 from core.artifacts.seeds import derive_seed
 from core.dedup.decontaminate import Decontaminate, EvaluationIndex
+from core.documents.files import find_file
 from core.documents.ledger import DROPPED
-from core.documents.reading import Shard, read_shard, shards
+from core.documents.reading import Shard
 from core.documents.source import Source
 from core.documents.table import content
 from core.errors import DataError
 from core.filters.language import Language, check_language
 from core.filters.quality import FastTextQuality, Quality
 from core.filters.quality_model import QualityModel, train_quality
+from core.instructions.corrupted_solutions import CorruptedSolutions, worked_examples
+from core.instructions.reading import EXAMPLE_ROWS, is_of_tasks, read_shard, shards
+from core.instructions.score_sampling_options import SampleByScore
+from core.instructions.worked_examples import Example
 from core.recipe.schema import Step
 from ray_jobs.progress import Reporter
 
 PREPARED = ("decontaminate", "quality")  # steps that need more than their options
-FILES = ("model", "bad_words")  # settings of steps that are paths
+FILES = ("model", "bad_words", "scores")  # settings of steps that are paths
 TELLS_APART = 0.6  # AUC below which a classifier is doubted
 SHOWN = 100  # items that matched, in the report
 
@@ -58,12 +63,10 @@ def located(step: Step, recipe_dir: Path) -> Step:
     found = {}
     for name in FILES:
         if (given := getattr(step.options, name, None)) is not None:
-            places = [base / Path(given).expanduser() for base in (recipe_dir.absolute(), Path.cwd())]
-            there = next((path for path in places if path.is_file()), None)
-            if there is None:
-                looked = " and ".join(str(path.parent) for path in dict.fromkeys(places))
-                raise DataError(f"{step.kind}.{name}: {given}: no such file (looked in {looked})")
-            found[name] = str(there)
+            try:
+                found[name] = str(find_file(given, recipe_dir))
+            except DataError as error:
+                raise DataError(f"{step.kind}.{name}: {error}") from error
     return Step(**{step.kind: step.options.model_copy(update=found)}) if found else step
 
 
@@ -72,29 +75,69 @@ def named_files(step: Step) -> list[Path]:
     return [Path(given) for name in FILES if (given := getattr(step.options, name, None)) is not None]
 
 
-def prepare(step: Step, label: str, found: Sequence[Shard], seed: int, stage: Path, reporter: Reporter) -> Any:
+class Preparing(NamedTuple):
+    """What steps may need while they are prepared."""
+
+    seed: int  # the recipe's
+    stage: Path  # curation's directory
+    reporter: Reporter
+    sources: Sequence[Shard]  # of the recipe
+    scores: Mapping[str, Path]  # what the run's infer stage has scored, by source
+
+
+def prepare(step: Step, label: str, found: Sequence[Shard], preparing: Preparing) -> Any:
     """What `judge` or a barrier needs besides the step's options, which every task is sent; None where that is all.
 
-    What cannot be read of the step's own sources, where they say skip, is told and kept in `unreadable/`.
+    found: the step's own shards. What cannot be read of them, where they say skip, is told and kept in `unreadable/`.
     """
-    if isinstance(step.options, Language):
-        check_language(step.options)
-    if isinstance(step.options, Decontaminate):
-        return _evaluation_index(step.options, label, _Reader(found, seed, label, stage, reporter), reporter)
-    if not isinstance(step.options, Quality):
+    options = step.options
+    if isinstance(options, Language):
+        check_language(options)
+    if isinstance(options, Decontaminate):
+        return _evaluation_index(options, label, _Reader(found, label, preparing), preparing.reporter)
+    if isinstance(options, CorruptedSolutions):
+        return _worked_examples(options, preparing) if options.few_shot else None
+    if isinstance(options, SampleByScore):
+        return _scores(options, label, preparing)
+    if not isinstance(options, Quality):
         return None
-    if step.options.model is not None:
-        given = FastTextQuality(step.options.model, step.options.label)
+    if options.model is not None:
+        given = FastTextQuality(options.model, options.label)
         given.check()
         return given
-    return _classifier(step.options, label, _Reader(found, seed, label, stage, reporter), reporter)
+    return _classifier(options, label, _Reader(found, label, preparing), preparing.reporter)
+
+
+def _worked_examples(options: CorruptedSolutions, preparing: Preparing) -> list[Example]:
+    """Of the first documents of the sources that become pairs."""
+    examples: list[Example] = []
+    for shard in preparing.sources:
+        if options.sources is None or shard.source in options.sources:
+            for documents, _ in read_shard(shard, preparing.seed):
+                examples += worked_examples(documents.slice(0, EXAMPLE_ROWS), options)
+                if len(examples) >= EXAMPLE_ROWS:
+                    return examples[:EXAMPLE_ROWS]
+    return examples
+
+
+def _scores(options: SampleByScore, label: str, preparing: Preparing) -> dict[str, Path]:
+    """The file of scores of each source that is drawn from. Raises DataError where there are none."""
+    instructions = {shard.source for shard in preparing.sources if is_of_tasks(shard)}
+    wanted = [name for name in instructions if options.sources is None or name in options.sources]
+    if options.scores is not None:
+        return {name: Path(options.scores) for name in sorted(wanted)}
+    missing = sorted(set(wanted) - set(preparing.scores))
+    if missing or not wanted:
+        raise DataError(f"{label}: no scores of {', '.join(missing) or 'any source'}: infer.sources leaves it out")
+    return {name: preparing.scores[name] for name in sorted(wanted)}
 
 
 class _Reader:
     """The texts of a step's own sources; what cannot be read is kept aside."""
 
-    def __init__(self, found: Sequence[Shard], seed: int, label: str, stage: Path, reporter: Reporter) -> None:
-        self.found, self.seed, self.label, self.stage, self.reporter = found, seed, label, stage, reporter
+    def __init__(self, found: Sequence[Shard], label: str, preparing: Preparing) -> None:
+        self.found, self.label = found, label
+        self.seed, self.stage, self.reporter = preparing.seed, preparing.stage, preparing.reporter
         self._rejects = [DROPPED.empty_table()]
 
     def documents(self, sources: Mapping[str, Source]) -> Iterator[pa.Table]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -16,7 +16,7 @@ from core.dedup.decontaminate import contamination, find_leaks, matches
 from core.dedup.key_files import save_arrays
 from core.documents.editing import carry_out
 from core.documents.ledger import CUT, DROPPED, Ledger, Verdict
-from core.documents.reading import Shard, read_shard
+from core.documents.reading import Shard
 from core.documents.table import DOCUMENTS, content
 from core.filters.c4 import c4
 from core.filters.code import code
@@ -24,10 +24,17 @@ from core.filters.fineweb import fineweb
 from core.filters.heuristics import heuristics
 from core.filters.language import language
 from core.filters.length import length
+from core.filters.lower_case import lower_case
+from core.filters.metadata import metadata
 from core.filters.personal_data import personal_data
+from core.filters.phrases import phrases
 from core.filters.quality import quality
 from core.filters.refusals import refusals
 from core.filters.repetition import repetition
+from core.instructions.corrupted_solutions import CorruptedSolutions, corrupted_solutions
+from core.instructions.preference_pairs import preference_pairs
+from core.instructions.reading import read_shard
+from core.instructions.worked_examples import Example
 from core.recipe.schema import Step
 from ray_jobs.curation.passes import Work
 from ray_jobs.curation.prepare import MATCHED
@@ -42,7 +49,18 @@ FILTERS: dict[str, Callable[[pa.Table, Any], Verdict]] = {
     "code": code,
     "refusals": refusals,
     "personal_data": personal_data,
+    "metadata": metadata,
+    "phrases": phrases,
+    "preference_pairs": preference_pairs,
 }
+
+
+class Judged(NamedTuple):
+    """What a row-wise step says of documents."""
+
+    verdict: Verdict
+    leaks: pa.Table | None = None  # the evaluation items found in them (MATCHES), if it looked for any
+    made: pa.Table | None = None  # documents that take the places of those kept, in order
 
 
 def run_pass(work: Work, number: int, shard: Shard, final: Path | None) -> None:
@@ -66,12 +84,15 @@ def run_pass(work: Work, number: int, shard: Shard, final: Path | None) -> None:
             dropped.write(before[0])
             cut.write(before[1])
             for label, step in work.steps:
-                verdict, leaks = judge(step, documents, work.prepared[label])
-                if leaks is not None:
-                    matched.write(_matched(documents, label, leaks))
-                documents, gone, taken = carry_out(documents, label, verdict, ledger)
+                judged = judge(step, documents, work.prepared[label], work.seed)
+                if judged.leaks is not None:
+                    matched.write(_matched(documents, label, judged.leaks))
+                documents, gone, taken = carry_out(documents, label, judged.verdict, ledger)
                 dropped.write(gone)
                 cut.write(taken)
+                if judged.made is not None:
+                    ledger.replaced(documents, judged.made, label)
+                    documents = judged.made
             kept.write(documents)
             if work.barrier is None:
                 ledger.kept(documents)
@@ -114,18 +135,32 @@ def _copies(documents: pa.Table, counts: np.ndarray) -> pa.Table:
     return pa.concat_tables([documents, again]).combine_chunks()
 
 
-def judge(step: Step, documents: pa.Table, prepared: Any = None) -> tuple[Verdict, pa.Table | None]:
-    """What a row-wise step says of documents, and the evaluation items found in them (MATCHES), if it looked for any.
+def judge(step: Step, documents: pa.Table, prepared: Any = None, seed: int = 0) -> Judged:
+    """What a row-wise step says of documents.
 
-    prepared: the evaluation items or the classifier that the step needs.
+    prepared: the evaluation items, the classifier or the worked examples that the step needs; seed: the recipe's.
     """
     if step.kind == "decontaminate":
         text = content(documents)
         leaks = find_leaks(text, prepared)
-        return contamination(text, prepared, leaks), matches(text, prepared, leaks)
+        return Judged(contamination(text, prepared, leaks), matches(text, prepared, leaks))
     if step.kind == "quality":
-        return quality(documents, step.options, prepared), None
-    return FILTERS[step.kind](documents, step.options), None
+        return Judged(quality(documents, step.options, prepared))
+    if step.kind == "corrupted_solutions":
+        return _corrupted(documents, step.options, prepared or (), seed)
+    if step.kind == "lower_case":
+        made, verdict = lower_case(documents, step.options, seed)
+        return Judged(verdict, made=made)
+    return Judged(FILTERS[step.kind](documents, step.options))
+
+
+def _corrupted(documents: pa.Table, options: CorruptedSolutions, examples: Sequence[Example], seed: int) -> Judged:
+    """Solutions become pairs; documents (all of one source) that the step does not name stay."""
+    if options.sources is not None and documents.num_rows and documents["source"][0].as_py() not in options.sources:
+        nothing = pa.nulls(documents.num_rows, pa.string())
+        return Judged(Verdict(nothing, nothing))
+    made, verdict = corrupted_solutions(documents, options, seed, examples)
+    return Judged(verdict, made=made)
 
 
 def _matched(documents: pa.Table, label: str, found: pa.Table) -> pa.Table:

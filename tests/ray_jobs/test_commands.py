@@ -30,7 +30,7 @@ def test_check_says_that_a_recipe_is_right(small):
 
 
 def test_preview_shows_documents_and_what_steps_say_of_them(small):
-    shown = json.loads(raycipe("preview", small, "--documents", 150, "--json").out)
+    shown = json.loads(raycipe("preview", small, "--documents", 150, "--json").out)["sources"]
     assert len(shown["skills"]) == 150
     assert len(shown["library"]) > 10
     reasons = {(drop["step"], drop["reason"]) for document in shown["skills"] for drop in document["dropped_by"]}

@@ -283,13 +283,25 @@ NEEDED = {
     "length": "{min_words: 5}",
     "language": "{languages: [en]}",
     "quality": "{model: a.bin, min_score: 0.5}",
+    "metadata": "{key: lang, allow: [en, true], missing: keep}",
+    "phrases": "{deny: [print(], part: [user, assistant]}",
+    "lower_case": "{probability: 0.3}",
     "decontaminate": "{against: {gsm8k: {files: gsm8k.jsonl, fields: {text: question}}}}",
+    "sample_by_score": "{scores: scores.parquet}",
+    "corrupted_solutions": "{sources: [solved]}",
+}
+MORE_SOURCES = {  # that only these steps can work on
+    "sample_by_score": "data.sources.ni={natural_instructions: {directory: tasks}}",
+    "corrupted_solutions": "data.sources.solved={files: a.jsonl, fields: {instruction: question, output: answer}}",
 }
 
 
 @pytest.mark.parametrize("kind", Step.model_fields)
 def test_every_step_shown_with_its_defaults_resolves_to_the_same_step(recipe, tmp_path, kind):
-    first = load_recipe(str(rewritten(recipe, ("minhash_dedup: {}", f"{kind}: {NEEDED.get(kind, '{}')}"))))
+    overrides = [MORE_SOURCES[kind]] if kind in MORE_SOURCES else []
+    first = load_recipe(
+        str(rewritten(recipe, ("minhash_dedup: {}", f"{kind}: {NEEDED.get(kind, '{}')}"))), overrides=overrides
+    )
     (tmp_path / "again.yaml").write_text(first.as_yaml())
     assert load_recipe(str(tmp_path / "again.yaml")).recipe == first.recipe
 
@@ -302,3 +314,69 @@ def test_limits_by_n_are_set_by_n(recipe):
         "command line  data.steps.1.repetition.max_top_ngram_characters.2: found 20 (integer); "
         "expected less than or equal to 1"
     ]
+
+
+def test_a_phase_that_only_a_scale_has_stands_where_the_scale_has_it(recipe):
+    text = recipe.read_text().replace("train: {sft: {", "train: {first: {max_steps: 1}, sft: {")
+    recipe.write_text(text.replace("lib: 5}}", "lib: 5, more: 1, talk: 2, last: 3}}"))
+    tree = load_tree(recipe, "tiny")
+    assert list(tree.values["train"]) == ["pretrain", "first", "sft"]
+    assert tree.values["data"]["mixture"] == {"lib": 5, "more": 1, "talk": 2, "last": 3}
+    assert list(tree.values["data"]["mixture"]) == ["lib", "more", "talk", "last"]
+
+
+def test_a_recipe_that_extends_another_says_only_what_differs(recipe, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "extends: small.yaml\nname: mine\ndata: {steps: null}\ntrain: {sft: {epochs: 1}}\n"
+        "scales: {tiny: {train: {sft: {max_steps: 5}}}, other: {seed: 7}}\n"
+    )
+    resolved = load_recipe(str(mine))
+    assert (resolved.recipe.name, resolved.recipe.train["sft"].epochs) == ("mine", 1)
+    assert resolved.recipe.data.steps == []
+    assert resolved.origin(("train", "sft", "epochs")) == "mine.yaml:4"
+    assert (
+        resolved.origin(("train", "sft", "method")) == f"small.yaml:{GOOD[: GOOD.index('method')].count(chr(10)) + 1}"
+    )
+    assert set(resolved.tree.scales) == {"tiny", "other"}
+    tiny = load_recipe(str(mine), "tiny").recipe.train["sft"]
+    assert (tiny.epochs, tiny.max_steps) == (None, 5)
+
+
+def test_what_is_wrong_with_what_is_extended_is_told_with_its_own_file(recipe, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: small.yaml\nname: mine\n")
+    rewritten(recipe, ("min_words: 5", "min_wordz: 5"))
+    [problem] = problems(mine)
+    assert problem.startswith(f"{recipe}:10  data.steps.0.length.min_wordz: found unknown key")
+    for base, message in (
+        ("nowhere", "mine.yaml:1 extends: no recipe called"),
+        ("mine.yaml", "in turn"),
+        ("[1]", "a .yaml"),
+    ):
+        mine.write_text(f"extends: {base}\nname: mine\n")
+        with pytest.raises(RecipeError, match=message):
+            load_recipe(str(mine))
+
+
+def test_items_of_a_list_are_changed_by_their_numbers(recipe, tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "extends: small.yaml\ndata: {steps: {0: {length: {max_words: 9}}, 1: {minhash_dedup: null, refusals: {}}}}\n"
+    )
+    resolved = load_recipe(str(mine))
+    assert [step.kind for step in resolved.recipe.data.steps] == ["length", "refusals"]
+    assert (resolved.recipe.data.steps[0].options.min_words, resolved.recipe.data.steps[0].options.max_words) == (5, 9)
+    assert resolved.origin(("data", "steps", 0, "length", "max_words")) == "mine.yaml:2"
+    mine.write_text("extends: small.yaml\ndata: {steps: {2: {refusals: {}}}}\n")
+    with pytest.raises(RecipeError, match=r"mine.yaml:2 data.steps: '2' is not an item number of a list of 2"):
+        load_recipe(str(mine))
+
+
+def test_a_value_that_no_document_keeps_cannot_choose_among_them(recipe):
+    rewritten(recipe, ("minhash_dedup: {}", "metadata: {sources: [talk], key: langs, allow: [en]}"))
+    assert problems(recipe, overrides=["data.sources.talk.fields.meta=[lang]"]) == [
+        f"{recipe}:11  data.steps.1.metadata.key: found 'langs'; "
+        "expected a name in data.sources.talk.fields.meta: lang; did you mean 'lang'?"
+    ]
+    assert problems(recipe, overrides=["data.sources.talk.fields.meta=[langs]"]) == []

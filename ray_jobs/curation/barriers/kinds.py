@@ -10,20 +10,23 @@ from ray_jobs.curation.barriers.exact import ExactBarrier
 from ray_jobs.curation.barriers.mixture import MixtureBarrier
 from ray_jobs.curation.barriers.near import NearBarrier
 from ray_jobs.curation.barriers.quality import QualityBarrier
+from ray_jobs.curation.barriers.sampling import SamplingBarrier
 from ray_jobs.curation.barriers.substring import SubstringBarrier
 from ray_jobs.curation.passes import Barrier
+
+BARRIERS = ("exact_dedup", "minhash_dedup", "bloom_dedup", "substring_dedup", "quality", "sample_by_score")
 
 
 def looks_at_all(step: Step) -> bool:
     """Whether a step cannot judge a document alone."""
     alone = step.kind == "quality" and step.options.top_fraction is None
-    return not alone and step.kind in ("exact_dedup", "minhash_dedup", "bloom_dedup", "substring_dedup", "quality")
+    return not alone and step.kind in BARRIERS
 
 
 def barrier_of(label: str, step: Step, sources: list[str], seed: int, prepared: Any) -> Barrier | None:
     """What decides for a step that looks at all documents; None for one that judges each alone.
 
-    sources: their names; prepared: the classifier of `quality`.
+    sources: their names; prepared: the classifier of `quality`, the files of scores of `sample_by_score`.
     """
     if not looks_at_all(step):
         return None
@@ -35,6 +38,8 @@ def barrier_of(label: str, step: Step, sources: list[str], seed: int, prepared: 
         return BloomBarrier(label, step.options)
     if step.kind == "substring_dedup":
         return SubstringBarrier(label, step.options, sources)
+    if step.kind == "sample_by_score":
+        return SamplingBarrier(label, step.options, prepared, seed)
     return QualityBarrier(label, step.options, prepared)
 
 
