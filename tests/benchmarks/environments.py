@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 REQUIREMENTS = {
@@ -21,16 +22,21 @@ class NotInstalledError(Exception):
     """Why an environment could not be made."""
 
 
-def python_of(system: str, directory: Path) -> Path:
-    """The system's Python, whose environment is made below `directory` if it is not there as it should be."""
-    wanted = "\n".join(REQUIREMENTS[system])
+def python_of(system: str, directory: Path, steps: Sequence[Sequence[str]] | None = None) -> Path:
+    """The system's Python, whose environment is made below `directory` if it is not there as it should be.
+
+    steps: what pip is given to install, call by call; none: the system's REQUIREMENTS in one.
+    """
+    steps = steps or [REQUIREMENTS[system]]
+    wanted = "\n".join(name for step in steps for name in step)
     place = directory.absolute() / system
     python, made = place / "bin" / "python", place / MADE
     if made.exists() and made.read_text() == wanted:
         return python
-    print(f"{system}: installing {', '.join(REQUIREMENTS[system])}", flush=True)
+    print(f"{system}: installing {', '.join(name for step in steps for name in step)}", flush=True)
     _call([sys.executable, "-m", "venv", "--clear", str(place)])
-    _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS[system]])
+    for step in steps:
+        _call([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *step])
     made.write_text(wanted)
     return python
 

@@ -1,0 +1,122 @@
+"""The shipped recipes at `--scale tiny`, from their sources to token shards: the steps and code of the full ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow.parquet as pq
+import pytest
+
+from core.recipe.resolve import load_recipe
+from core.tokens.shards import TokenRows
+from ray_jobs.run import run_stages
+
+pytestmark = pytest.mark.ray
+
+RECIPES = ["birbal-200k", "birbal-400k", "birbal-700k", "goat-7b", "goat-7b-refusals", "smaug-34b", "smaug-72b"]
+
+
+def tokenized(name: str, runs: Path, *overrides: str) -> Path:
+    """Runs a recipe to its token shards on the Ray that is there."""
+    run_stages(["curate", "tokenize"], name, list(overrides), "tiny", runs, None, None, False)
+    return runs / f"{name}-tiny"
+
+
+def read(path: Path) -> Any:
+    return orjson.loads(path.read_bytes())
+
+
+def every_row_is_accounted_for(run: Path) -> dict[str, int]:
+    """Kept and dropped documents are what was read, by source, with a step and a reason each. Returns the kept."""
+    ledger = read(run / "curate/ledger.json")["sources"]
+    gone: dict[str, int] = dict.fromkeys(ledger, 0)
+    for path in (run / "curate/dropped").glob("*.parquet"):
+        table = pq.read_table(path)
+        assert table["reason"].null_count == table["step"].null_count == 0
+        for name in table["source"].to_pylist():
+            gone[name] += 1
+    kept = {name: pq.read_table(run / "curate/documents" / name).num_rows for name in ledger}
+    for name, source in ledger.items():
+        assert source["kept"]["documents"] == kept[name]
+        assert source["read"]["documents"] == kept[name] + gone[name]
+    return kept
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_goes_from_its_sources_to_its_token_shards(name: str, ray_cluster: str, tmp_path: Path) -> None:
+    run = tokenized(name, tmp_path)
+    recipe = load_recipe(name, "tiny").recipe
+    kept = every_row_is_accounted_for(run)
+    for source, wanted in (recipe.data.mixture or {}).items():
+        assert kept[source] == wanted or wanted == "all", source
+    summary = read(run / "tokenize/summary.json")["phases"]
+    for phase, options in recipe.train.items():
+        train, held_out = summary[phase]["train"], summary[phase]["validation"]
+        assert train["documents"] + held_out["documents"] == sum(kept[source] for source in options.data.sources)
+        assert train["refused"] == held_out["refused"] == {}
+        assert 0 < train["target_tokens"] < train["tokens"]
+        rows = TokenRows.open(run / "tokenize" / phase, "train")
+        assert int(rows.lengths.sum()) == train["tokens"]
+        if options.preference is not None:
+            assert train["samples"] == 2 * train["documents"]
+            pair = rows[0]
+            assert len(pair.sequence_lengths) % 2 == 0
+            first, second = np.split(pair.input_ids[: pair.sequence_lengths[:2].sum()], [pair.sequence_lengths[0]])
+            assert not np.array_equal(first, second)
+            assert rows.documents(0)[0] == rows.documents(0)[1]
+
+
+def test_birbal_draws_by_score_and_leaves_out_what_the_paper_does(ray_cluster: str, tmp_path: Path) -> None:
+    run = tokenized("birbal-200k", tmp_path)
+    selected = read(run / "curate/natural_instructions/natural_instructions.json")
+    assert selected["left_out_by"] == {"input_language": 1, "domain": 1, "category": 1}
+    sampling = read(run / "curate/sampling/sample_by_score.json")
+    assert {bucket["scoring"] for bucket in sampling["buckets"]} == {"exact_match", "generation"}
+    reasons = [
+        (row["source"], row["reason"])
+        for path in (run / "curate/dropped").glob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    ]
+    assert reasons.count(("open_platypus", "metadata_denied")) == 6
+    assert reasons.count(("math_instruct", "metadata_not_allowed")) == 40
+    assert reasons.count(("math_instruct", "denied_phrase")) == 4
+    assert reasons.count(("math_instruct", "too_few_words")) == 1
+    assert ("math_instruct", "exact_duplicate") in reasons
+
+
+def test_the_same_recipes_run_on_real_files(ray_cluster: str, tmp_path: Path, shared_data: Path) -> None:
+    birbal = tokenized(
+        "birbal-200k",
+        tmp_path,
+        f"data.sources.natural_instructions.natural_instructions.directory={shared_data}/ni/tasks",
+        "data.sources.natural_instructions.natural_instructions.max_instances_per_task=10",
+        f"data.sources.natural_instructions.natural_instructions.table={shared_data}/ni/tasks_README.md.gz",
+        f"data.sources.natural_instructions.natural_instructions.published={shared_data}/birbal/selected_NI_tasks",
+        f"data.sources.openbookqa.files={shared_data}/openbookqa/Main_train.tsv.gz",
+        "data.sources.openbookqa.capability_data.layout=openbookqa_tsv",
+        "data.mixture.natural_instructions=all",
+        "data.mixture.openbookqa=all",
+    )
+    kept = every_row_is_accounted_for(birbal)
+    report = read(birbal / "curate/natural_instructions/natural_instructions.json")
+    assert (report["tasks"], report["agreement"]["both"]) == (1613, 461)
+    assert kept["openbookqa"] > 4_900
+    assert read(birbal / "infer/summary.json")["natural_instructions"]["instances"] == 300
+    smaug = tokenized(
+        "smaug-72b",
+        tmp_path,
+        f"data.sources.arc.files={shared_data}/arc/arc_challenge.jsonl.gz",
+        "data.sources.arc.multiple_choice_pairs.layout=llm_foundry",
+        f"data.sources.hellaswag.files={shared_data}/hellaswag/hellaswag_val_1000.jsonl.gz",
+        f"data.sources.metamath.files={shared_data}/metamath/GSM8K_Backward.jsonl.gz",
+        "data.sources.metamath.fields.instruction=question",
+        "data.sources.metamath.fields.output=inv_question_pred_answer",
+        "data.mixture=null",
+    )
+    kept = every_row_is_accounted_for(smaug)
+    assert kept["hellaswag"] == 3_000
+    assert kept["arc"] > 3 * 1_150
+    assert kept["metamath"] > 1_000
