@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from core.documents.ledger import CUT, SPANS, Ledger, Verdict, dropped_rows
 from core.documents.table import DOCUMENTS, buffers, content
+from core.documents.turns import outside_of_turns, turn_spans, without_turns
 
 NOTHING_LEFT = "nothing_left"
 PAIR = ("prompt", "chosen", "rejected")
@@ -20,25 +21,60 @@ PAIR = ("prompt", "chosen", "rejected")
 def carry_out(documents: pa.Table, step: str, verdict: Verdict, ledger: Ledger) -> tuple[pa.Table, pa.Table, pa.Table]:
     """The documents that are left, the rows of DROPPED and the rows of CUT; the ledger counts them.
 
-    A text of which only white space is left is dropped as it was, and so is a dialogue of which a turn, or a pair of
-    which a part, would be empty that was not.
+    A turn that leaves its dialogue is a row of CUT as a passage is, from its begin to its end in the content.
+    A text of which only white space is left is dropped as it was, and so is a dialogue of which no turn is left, or
+    one that stays would be empty that was not, or a pair of which a part would be.
     """
     if verdict.labels is not None:
         ledger.labelled(documents, step, verdict.labels)
-    if verdict.spans is None or not verdict.spans.num_rows:
+    spans, turns = (_of_kept(table, verdict) for table in (verdict.spans, verdict.turns))
+    if spans is None and turns is None:
         dropped = dropped_rows(documents, step, verdict)
         ledger.dropped(dropped)
         return documents.filter(pc.is_null(verdict.reason)), dropped, CUT.empty_table()
     documents = documents.combine_chunks()
-    spans = verdict.spans.filter(pc.is_null(verdict.reason.take(verdict.spans["row"])))
-    spans = _within_parts(documents, spans)
-    after = edited(documents, spans)
-    verdict = _emptied(documents, after, spans, verdict)
+    after, cut = documents, SPANS.empty_table()
+    if turns is not None:
+        cut = turn_spans(documents, turns)
+    if spans is not None:
+        spans = _within_parts(documents, spans)
+        spans = spans if turns is None else outside_of_turns(documents, spans, turns)
+        after = edited(documents, spans)
+        verdict = _emptied(documents, after, spans, verdict)
+        cut = pa.concat_tables([spans, cut]).sort_by([("row", "ascending"), ("begin", "ascending")]).combine_chunks()
+    if turns is not None:
+        after = without_turns(after, turns)
+        verdict = _left_without_turns(after, turns, verdict)
     dropped = dropped_rows(documents, step, verdict)
     ledger.dropped(dropped)
-    spans = spans.filter(pc.is_null(verdict.reason.take(spans["row"])))
-    ledger.cut(step, documents, spans, after)
-    return after.filter(pc.is_null(verdict.reason)), dropped, cut_rows(documents, step, spans)
+    cut = cut.filter(pc.is_null(verdict.reason.take(cut["row"])))
+    ledger.cut(step, documents, cut, after)
+    return after.filter(pc.is_null(verdict.reason)), dropped, cut_rows(documents, step, cut)
+
+
+def _of_kept(table: pa.Table | None, verdict: Verdict) -> pa.Table | None:
+    """The spans or turns of rows that are kept; None where there are none."""
+    if table is None or not table.num_rows:
+        return None
+    table = table.filter(pc.is_null(verdict.reason.take(table["row"]))).combine_chunks()
+    return table if table.num_rows else None
+
+
+def _left_without_turns(after: pa.Table, turns: pa.Table, verdict: Verdict) -> Verdict:
+    """The verdict with dialogues dropped that have no turn left; evidence: why the first one was taken."""
+    empty = pc.fill_null(pc.equal(pc.list_value_length(after["messages"].combine_chunks()), 0), False)
+    rows, first = np.unique(turns["row"].to_numpy(), return_index=True)
+    empty = empty.take(pa.array(rows)).to_numpy(zero_copy_only=False)
+    reason, evidence = verdict.reason.to_pylist(), verdict.evidence.to_pylist()
+    for row, place in zip(rows[empty].tolist(), first[empty].tolist(), strict=True):
+        if reason[row] is None:
+            reason[row], evidence[row] = NOTHING_LEFT, _why(turns, place)
+    return Verdict(pa.array(reason, pa.string()), pa.array(evidence, pa.string()))
+
+
+def _why(table: pa.Table, place: int) -> str:
+    """Reason and evidence of a span or turn in one line."""
+    return ": ".join(filter(None, (table[name][place].as_py() for name in ("reason", "evidence"))))
 
 
 def _emptied(documents: pa.Table, after: pa.Table, spans: pa.Table, verdict: Verdict) -> Verdict:
@@ -48,9 +84,8 @@ def _emptied(documents: pa.Table, after: pa.Table, spans: pa.Table, verdict: Ver
     reason, evidence = verdict.reason.to_pylist(), verdict.evidence.to_pylist()
     for place, before, now in zip(range(len(rows)), was, left, strict=True):
         if any(text.strip() and not kept.strip() for text, kept in zip(before, now, strict=True)):
-            span = {name: spans[name][int(first[place])].as_py() for name in ("reason", "evidence")}
             reason[rows[place]] = NOTHING_LEFT
-            evidence[rows[place]] = ": ".join(filter(None, span.values()))
+            evidence[rows[place]] = _why(spans, int(first[place]))
     return Verdict(pa.array(reason, pa.string()), pa.array(evidence, pa.string()))
 
 

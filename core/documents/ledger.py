@@ -27,12 +27,20 @@ SPANS = pa.schema(
         ("evidence", pa.string()),
     ]
 )
+TURNS = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("turn", pa.int64()),  # of the row's dialogue, from 0
+        ("reason", pa.string()),
+        ("evidence", pa.string()),
+    ]
+)
 CUT = pa.schema(
     [
         *((name, pa.string()) for name in ("id", "source", "step", "reason", "evidence")),
-        ("begin", pa.int64()),
+        ("begin", pa.int64()),  # byte of the content that the step was given
         ("end", pa.int64()),
-        ("text", pa.large_string()),  # null where it was replaced: it may be personal
+        ("text", pa.large_string()),  # of a passage or a whole turn; null where it was replaced: it may be personal
     ]
 )
 MEASURES = ("documents", "bytes", "tokens")
@@ -49,12 +57,14 @@ class Verdict:
     spans: SPANS, parts of the `content` of kept rows to be cut or replaced: ascending by row and begin, apart from
     each other, on character boundaries.
     labels: string per row, counted in the ledger (the language found); null where there is none.
+    turns: TURNS, turns of kept rows that leave their dialogues whole, with the spans in them.
     """
 
     reason: pa.Array
     evidence: pa.Array
     spans: pa.Table | None = None
     labels: pa.Array | None = None
+    turns: pa.Table | None = None
 
 
 def dropped_rows(documents: pa.Table, step: str, verdict: Verdict) -> pa.Table:
@@ -86,7 +96,10 @@ class Ledger:
             self._counts["planted dropped", label, step] += 1
 
     def cut(self, step: str, documents: pa.Table, spans: pa.Table, after: pa.Table) -> None:
-        """Counts SPANS that a step cut or replaced, and what documents lost by them. after: the documents without."""
+        """Counts SPANS that a step cut or replaced, whole turns among them, and what documents lost by them.
+
+        after: the documents without.
+        """
         of_spans = pa.table(
             {
                 "source": documents["source"].take(spans["row"]),

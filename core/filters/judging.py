@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Field
 
-from core.documents.ledger import SPANS, Verdict
+from core.documents.ledger import Verdict
 from core.documents.table import content
 from core.options import Options
 
@@ -71,15 +71,22 @@ def judge(documents: pa.Table, options: Filter, judged: Callable[[pa.Table], Ver
         return judged(documents)
     of_chosen = judged(documents.filter(pa.array(chosen)))
     place = pa.array(np.cumsum(chosen) - 1, mask=~chosen)
-    spans, labels = of_chosen.spans, of_chosen.labels
-    if spans is not None:
-        spans = spans.set_column(0, SPANS.field("row"), pa.array(rows[spans["row"].to_numpy()]))
+    labels = of_chosen.labels
+    spans, turns = (_of_rows(table, rows) for table in (of_chosen.spans, of_chosen.turns))
     return Verdict(
         of_chosen.reason.take(place),
         of_chosen.evidence.take(place),
         spans,
         None if labels is None else labels.take(place),
+        turns,
     )
+
+
+def _of_rows(table: pa.Table | None, rows: NDArray[np.int64]) -> pa.Table | None:
+    """Spans or turns of some rows as those of the rows' own numbers."""
+    if table is None:
+        return None
+    return table.set_column(0, table.schema.field("row"), pa.array(rows[table["row"].to_numpy()], pa.int64()))
 
 
 def first_broken(

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.errors import DataError
-from core.tokens.control_tokens import Spans, control_tokens
+from core.tokens.control_tokens import control_tokens
 from core.tokens.jinja_templates import jinja_template, with_system_prompt
 from core.tokens.options import ChatTemplate, PhaseData
-from core.tokens.templates import ROLES, TEMPLATES, TURN_END, Turn, exchanges
+from core.tokens.templates import ROLES, TEMPLATES, TURN_END, Spans, Turn, exchanges
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

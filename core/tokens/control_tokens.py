@@ -18,10 +18,11 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from core.tokens.templates import Spans
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-Spans = list[tuple[int, int]]
 SECRET = secrets.token_hex(8)  # so that no document can hold a name; the names leave no trace in the token ids
 
 

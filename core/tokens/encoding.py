@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from core.errors import DataError
 from core.tokens.chat import Chat, render
-from core.tokens.control_tokens import Spans, sealed, unveil, veil
-from core.tokens.templates import Turn
-from core.tokens.token_bytes import spans_by_bytes, token_bytes
+from core.tokens.control_tokens import sealed, unveil, veil
+from core.tokens.templates import Spans, Turn
+from core.tokens.token_bytes import TokenBytes, spans_by_bytes, token_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -57,8 +57,8 @@ def encode_dialogues(
     made: dict[int, Encoded] = {}
     for numbers, backend in _backends(held, chat.tokenizer, chat.control_tokens):
         texts, spans = zip(*(rendered[number] for number in numbers), strict=True)
-        lengths = token_bytes(chat.tokenizer) if backend is chat.tokenizer.backend_tokenizer else None
-        encoded = None if lengths is None else _by_bytes(texts, spans, backend, lengths)
+        known = None if held[numbers[0]] else token_bytes(chat.tokenizer)
+        encoded = None if known is None else _by_bytes(texts, spans, backend, known)
         made |= zip(numbers, encoded or _by_offsets(texts, spans, backend), strict=True)
     return [made[number] for number in range(len(dialogues))]
 
@@ -82,12 +82,10 @@ def _sealed_render(turns: Sequence[Turn], chat: Chat) -> tuple[str, Spans]:
     return unveil(*render([(role, veil(words, copy)) for role, words in turns], chat), copy)
 
 
-def _by_bytes(
-    texts: Sequence[str], spans: Sequence[Spans], backend: Any, lengths: NDArray[np.int64]
-) -> list[Encoded] | None:
-    """None where the tokens are not made of just the texts' bytes."""
+def _by_bytes(texts: Sequence[str], spans: Sequence[Spans], backend: Any, known: TokenBytes) -> list[Encoded] | None:
+    """None where the tokens do not make up just the texts' bytes."""
     flat, bounds = _flat(backend.encode_batch_fast(texts, add_special_tokens=False))
-    found = spans_by_bytes(texts, spans, flat, bounds, lengths)
+    found = spans_by_bytes(texts, spans, flat, bounds, known)
     if found is None:
         return None
     return [(ids, _joined(of_text)) for ids, of_text in zip(_cut(flat, bounds), found, strict=True)]

@@ -7,7 +7,9 @@ Each turn's piece holds its words and what ends it, so that whoever learns the t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import get_args
 
+from core.documents.fields import Role
 from core.errors import DataError
 
 TURN_START = "<|im_start|>"
@@ -19,11 +21,12 @@ ALPACA_TASK_WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
     "Write a response that appropriately completes the request.\n\n"
 )
-ROLES = ("system", "user", "assistant")
+ROLES: tuple[str, ...] = get_args(Role)  # system, user, assistant
 OWN = -1  # the template's own piece, no turn's
 
 Turn = tuple[str, str]  # who speaks, what is said
 Piece = tuple[int, str]  # the index of the turn, or OWN; the text
+Spans = list[tuple[int, int]]  # [start, end) of characters
 
 
 def chatml(turns: Sequence[Turn], bos: str, eos: str) -> list[Piece]:

@@ -312,3 +312,19 @@ def test_texts_beside_one_with_a_control_token_are_as_ever(any_tokenizer):
     for index in (0, 2):
         for name in ("input_ids", "loss_mask", "target_tokens"):
             assert mixed[name][index] == alone[name][0]
+
+
+def test_a_unigram_vocabulary_that_holds_the_control_tokens_does_not_find_them_in_a_text():
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = [(letter, -3.0) for letter in "▁</s>a"]
+    made = Backend(models.Unigram([("<unk>", 0.0), ("</s>", 0.0), *letters], unk_id=0))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    unigram = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="</s>", unk_token="<unk>")
+    samples, _ = make_samples(text_documents(["a </s> a"]), unigram, options())
+    tokens = unigram.convert_ids_to_tokens(samples["input_ids"][0].as_py())
+    assert "".join(tokens[:-1]) == "▁a▁</s>▁a"
+    assert tokens.count("</s>") == 1
+    assert tokens[-1] == "</s>"

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from core.errors import DataError
@@ -199,14 +199,19 @@ def test_accounts_add_up(tokenizer):
 # Where tokens lie in a text
 
 
-def test_tokens_are_found_by_their_bytes_as_by_the_tokenizers_own_account(tokenizer):
-    backend, lengths = tokenizer.backend_tokenizer, token_bytes(tokenizer)
-    places = st.tuples(st.integers(0, 40), st.integers(1, 40))
+@pytest.mark.parametrize("kind", ["tokenizer", "sentencepiece_tokenizer"])
+@pytest.mark.parametrize("begin", ["", "{eos}"])
+def test_tokens_are_found_by_their_bytes_as_by_the_tokenizers_own_account(kind, begin, request):
+    tokenizer = request.getfixturevalue(kind)
+    backend, known = tokenizer.backend_tokenizer, token_bytes(tokenizer)
+    begin = begin.format(eos=tokenizer.eos_token)
+    places = st.tuples(st.integers(1, 40), st.integers(1, 40))  # the first token is never learned
 
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(st.tuples(st.text(max_size=40), st.lists(places, max_size=3)), min_size=1, max_size=4))
     def check(rows):
-        texts = [f"<|im_start|>{text}<|im_end|>🙂" for text, _ in rows]
+        texts = [f"{begin}{text}{tokenizer.eos_token} 🙂" for text, _ in rows]
+        assume(kind == "tokenizer" or not any("▁" in text for text in texts))
         spans = [
             sorted({(start, min(start + size, len(text))) for start, size in of_text if start < len(text)})
             for text, (_, of_text) in zip(texts, rows, strict=True)
@@ -221,7 +226,7 @@ def test_tokens_are_found_by_their_bytes_as_by_the_tokenizers_own_account(tokeni
             ]
             for each, offsets in zip(spans, [encoding.offsets for encoding in encodings], strict=True)
         ]
-        assert spans_by_bytes(texts, spans, ids, bounds, lengths) == expected
+        assert spans_by_bytes(texts, spans, ids, bounds, known) == expected
         assert [
             [token_span(encoding, *span, len(text)) for span in each]
             for each, encoding, text in zip(spans, encodings, texts, strict=True)
@@ -230,9 +235,15 @@ def test_tokens_are_found_by_their_bytes_as_by_the_tokenizers_own_account(tokeni
     check()
 
 
-def test_tokens_that_are_not_made_of_bytes_are_not_counted_in_bytes(sentencepiece_tokenizer, legacy_tokenizer):
-    assert token_bytes(sentencepiece_tokenizer) is None
+def test_where_bytes_tell_nothing_the_tokenizers_own_account_is_asked(sentencepiece_tokenizer, legacy_tokenizer):
     assert token_bytes(legacy_tokenizer) is None
+    text = "The ▁ fox</s>"  # of which the tokens make a space
+    encoding = sentencepiece_tokenizer.backend_tokenizer.encode(text, add_special_tokens=False)
+    known = token_bytes(sentencepiece_tokenizer)
+    assert spans_by_bytes([text], [[(6, 9)]], np.array(encoding.ids), np.array([0, len(encoding)]), known) is None
+    turns = [("user", "Fox?"), ("assistant", "▁ 漢 ▁")]
+    alone, _ = make_samples(dialogues([turns]), sentencepiece_tokenizer, options())
+    assert learned(row(alone, 0), sentencepiece_tokenizer)[0].endswith("漢  <|im_end|>")
 
 
 def test_white_space_that_the_tokenizer_trims_off_its_offsets_is_learned_all_the_same(tokenizer):
