@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.documents.editing import NOTHING_LEFT, carry_out, edited
-from core.documents.ledger import SPANS, Ledger, Verdict
+from core.documents.ledger import SPANS, TURNS, Ledger, Verdict
 from core.documents.table import DOCUMENTS, content
 
 TEXT = st.text(st.sampled_from("ab \n。é😀"), max_size=12)
@@ -127,3 +127,92 @@ def test_lengths_and_labels_are_counted_per_source():
     assert lengths["sources"]["s"]["read"][:4] == [1, 1, 1, 0]
     assert statistics["labels"] == {"language": {"s": {"en": 2}}}
     assert content(documents).to_pylist()[1] == ""
+
+
+def turns(*found: tuple[int, int]) -> pa.Table:
+    """Each: row and turn."""
+    rows = [{"row": row, "turn": turn, "reason": "why", "evidence": f"{row}.{turn}"} for row, turn in found]
+    return pa.Table.from_pylist(rows, TURNS)
+
+
+def dialogue(*contents: str | None) -> dict:
+    roles = ("user", "assistant")
+    return {"messages": [{"role": roles[place % 2], "content": text} for place, text in enumerate(contents)]}
+
+
+@st.composite
+def dialogues_with_turns(draw):
+    rows = draw(st.lists(st.none() | st.lists(TEXT | st.none(), max_size=5), min_size=1, max_size=5))
+    found = []
+    for row, contents in enumerate(rows):
+        found += [(row, turn) for turn in sorted(draw(st.sets(st.sampled_from(range(len(contents or []) or 1)))))]
+    return rows, [(row, turn) for row, turn in found if rows[row]]
+
+
+@settings(deadline=None)
+@given(dialogues_with_turns())
+def test_turns_leave_as_from_a_list_and_their_bytes_are_where_cut_says(made):
+    rows, found = made
+    documents = table(*({"text": "alone"} if contents is None else dialogue(*contents) for contents in rows))
+    ledger = Ledger()
+    ledger.read(documents)
+    verdict = Verdict(nothing(documents), nothing(documents), turns=turns(*found))
+    after, dropped, cut = carry_out(documents, "step", verdict, ledger)
+    left = {}
+    for row, document in enumerate(documents.to_pylist()):
+        messages = document["messages"] or []
+        kept = [turn for place, turn in enumerate(messages) if (row, place) not in found]
+        if kept or not messages:
+            left[document["id"]] = document["messages"] and kept
+    assert dict(zip(after["id"].to_pylist(), after["messages"].to_pylist(), strict=True)) == left
+    assert dropped["reason"].to_pylist() == [NOTHING_LEFT] * (documents.num_rows - len(left))
+    contents = dict(zip(documents["id"].to_pylist(), content(documents).to_pylist(), strict=True))
+    expected = [(f"d{row}", rows[row][turn] or "") for row, turn in found if f"d{row}" in left]
+    assert [(row["id"], row["text"]) for row in cut.to_pylist()] == expected
+    for row in cut.to_pylist():
+        assert contents[row["id"]].encode()[row["begin"] : row["end"]].decode() == row["text"]
+    kept = ledger.summary(["s"], ["step"])["sources"]["s"]["kept"]
+    assert kept["documents"] == after.num_rows
+    assert kept["bytes"] == sum(len(text.encode()) for text in content(after).to_pylist())
+
+
+def test_spans_beside_a_turn_that_leaves_are_cut_and_those_in_it_leave_with_it():
+    documents = table({"text": "one two"}, dialogue("ask me", "no no", "ask you", "yes sir"), dialogue("a", "b"))
+    found = spans((0, 0, 4, None), (1, 0, 4, None), (1, 7, 10, None), (1, 21, 24, "X"), (2, 0, 1, "A"))
+    verdict = Verdict(nothing(documents), nothing(documents), found, turns=turns((1, 1), (1, 2)))
+    ledger = Ledger()
+    ledger.read(documents)
+    after, dropped, cut = carry_out(documents, "step", verdict, ledger)
+    assert content(after).to_pylist() == ["two", "me\nX sir", "A\nb"]
+    assert dropped.num_rows == 0
+    assert [(row["id"], row["begin"], row["end"], row["text"]) for row in cut.to_pylist()] == [
+        ("d0", 0, 4, "one "),
+        ("d1", 0, 4, "ask "),
+        ("d1", 7, 12, "no no"),
+        ("d1", 13, 20, "ask you"),
+        ("d1", 21, 24, None),
+        ("d2", 0, 1, None),
+    ]
+    step = ledger.summary(["s"], ["step"])["sources"]["s"]["steps"][0]
+    assert step["cut"]["why"] == {"documents": 3, "spans": 6, "bytes": 24, "bytes_added": 2}
+    assert step["bytes_kept"] == sum(len(text) for text in content(after).to_pylist())
+
+
+def test_turns_of_documents_that_are_dropped_stay_in_them():
+    documents = table(dialogue("ask", "no"), dialogue("ask", "no", "ask", "yes"), dialogue("ask", "no"))
+    verdict = Verdict(pa.array(["bad", None, None]), pa.array(["so", None, None]))
+    verdict = Verdict(verdict.reason, verdict.evidence, turns=turns((0, 1), (1, 1), (2, 0), (2, 1)))
+    left, dropped, cut = carry_out(documents, "step", verdict, Ledger())
+    assert content(left).to_pylist() == ["ask\nask\nyes"]
+    found = [(row["reason"], row["evidence"]) for row in dropped.to_pylist()]
+    assert found == [("bad", "so"), (NOTHING_LEFT, "why: 2.0")]
+    assert content(dropped).to_pylist() == ["ask\nno"] * 2
+    assert cut["text"].to_pylist() == ["no"]
+
+
+def test_a_turn_that_spans_leave_empty_still_drops_its_dialogue():
+    documents = table(dialogue("ask", "no", "more", "yes"))
+    found = Verdict(nothing(documents), nothing(documents), spans((0, 12, 15, None)), turns=turns((0, 1)))
+    left, dropped, cut = carry_out(documents, "step", found, Ledger())
+    assert (left.num_rows, cut.num_rows) == (0, 0)
+    assert content(dropped).to_pylist() == ["ask\nno\nmore\nyes"]

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
+from core.documents.ledger import TURNS, Verdict
 from core.documents.skills import REFUSALS, Skills, skills_documents
 from core.filters.refusals import Refusals, refusals
 from tests.filters.conftest import chat, pairs, reasons, table, texts
@@ -135,3 +136,75 @@ def test_planted_refusals_are_found_and_nothing_else() -> None:
 def test_empty_phrase_would_be_in_every_answer_and_is_refused() -> None:
     with pytest.raises(ValidationError, match="at least 1 character"):
         Refusals(phrases=[""])
+
+
+REFUSED = "I'm sorry, but I can't help with that."
+FINE = "It is in Rome."
+
+
+def removed(verdict: Verdict) -> list[tuple[int, int, str]]:
+    """(row, turn, reason) of each turn that leaves."""
+    assert verdict.turns is not None and verdict.turns.schema == TURNS
+    return [(turn["row"], turn["turn"], turn["reason"]) for turn in verdict.turns.to_pylist()]
+
+
+def test_a_dialogue_without_another_answer_and_a_pair_leave_whole() -> None:
+    pair = {"source": "s", "prompt": "Do it.", "chosen": REFUSED, "rejected": FINE}
+    documents = table(chat("Do it.", REFUSED), pair, chat("Do it.", REFUSED, "Where?", FINE), chat("Where?", FINE))
+    for drop in ("turn", "pair"):
+        verdict = refusals(documents, Refusals(drop=drop))
+        assert reasons(verdict) == ["refusal", "refusal", None, None]
+        assert {row for row, _, _ in removed(verdict)} == {2}
+
+
+def test_requests_leave_with_the_last_of_their_answers() -> None:
+    roles = ["system", "user", "user", "assistant", "assistant", "user", "assistant", "assistant", "user", "assistant"]
+    contents = ["Be kind.", "One.", "Two.", REFUSED, "I must decline.", "Three.", REFUSED, FINE, "Four.", FINE]
+    turns = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
+    documents = table({"source": "s", "messages": turns})
+    refused, requests = [3, 4, 6], [1, 2]  # the third request has an answer left
+    assert removed(refusals(documents, Refusals(drop="turn"))) == [(0, turn, "refusal") for turn in refused]
+    assert removed(refusals(documents, Refusals(drop="pair"))) == [
+        (0, turn, "refused_request" if turn in requests else "refusal") for turn in sorted(refused + requests)
+    ]
+
+
+def test_turns_are_those_of_the_sources_own_rows() -> None:
+    dialogue = chat("Do it.", REFUSED, "Where?", FINE)
+    documents = table(dialogue, dialogue | {"source": "t"}, chat("Where?", FINE), dialogue)
+    verdict = refusals(documents, Refusals(drop="turn", sources=["s"]))
+    assert removed(verdict) == [(0, 1, "refusal"), (3, 1, "refusal")]
+
+
+def test_throughout_an_answer_code_quotations_and_speech_are_not_looked_at() -> None:
+    options = Refusals(look_at="throughout")
+    for part in (f"```\n{REFUSED}\n```", f"> {REFUSED}", f'She said: "{REFUSED}"', f"Bot: {REFUSED}\nAnn: Why?"):
+        answer = f"Rome lies in Italy. It is old.\n{part}\nThe end."
+        assert reasons(refusals(table(chat("Tell me.", answer)), options)) == [None], part
+
+
+def test_a_lecture_is_no_answer_and_one_beside_an_answer_is_none_of_our_business() -> None:
+    lecture = "It's important to remember that stereotyping is harmful. Everyone deserves to be treated with respect."
+    answer = "Carry it by bus: line 4 leaves from the station at nine, and tickets cost two euros."
+    documents = table(chat("Why?", lecture), chat("How?", f"{lecture} {answer}"))
+    for look_at in ("opening", "throughout"):
+        [(reason, evidence), kept] = pairs(refusals(documents, Refusals(look_at=look_at)))
+        assert reason == "refusal" and evidence is not None
+        assert evidence.startswith("classifier ") and "stereotyping is harmful" in evidence
+        assert kept == (None, None)
+
+
+def test_the_classifier_can_be_left_out_and_made_stricter() -> None:
+    documents = table(chat("Do it.", "That is not a thing I would ever agree to do."))
+    [(reason, evidence)] = pairs(refusals(documents, Refusals()))
+    assert reason == "refusal" and evidence is not None
+    assert evidence.endswith("'That is not a thing I would ever agree to do'")
+    assert reasons(refusals(documents, Refusals(min_score=1))) == [None]
+    assert reasons(refusals(documents, Refusals(classifier=False))) == [None]
+    phrase = table(chat("Do it.", REFUSED))
+    assert reasons(refusals(phrase, Refusals(classifier=False))) == ["refusal"]
+
+
+def test_too_few_words_for_the_classifier_are_an_answer() -> None:
+    documents = table(*(chat("Is it?", answer) for answer in ("No.", "Never.", "True.", "Not at all.", "Hard pass.")))
+    assert reasons(refusals(documents, Refusals(min_score=0.5))) == [None] * 5
