@@ -19,15 +19,19 @@ from core.errors import RaycipeError, ResourceError
 from core.models.attention import NEED_GPU, check_attention
 from core.planning.disk import adapter_count, bytes_on_disk, parameter_count
 from core.recipe.schema import Recipe
-from core.training.log import latest
+from core.training.health import behind
+from core.training.log import LOG, latest
 from core.training.options import BASE, Phase
+from core.training.order import make_sampler
 from core.training.phase import Start
-from core.training.trainer import make_sampler
 from ray_jobs.job import Job
+from ray_jobs.training_table import show, told
 
-CHECKPOINTS = "checkpoints"  # Ray Train's own storage; not part of the finished artifact
+CHECKPOINTS = "checkpoints"
+WORKERS = "workers"  # how far each has come
+RAY = "ray"  # Ray Train's own storage
+NOT_RESULTS = (CHECKPOINTS, WORKERS, RAY)  # what a finished phase leaves behind
 FAILURE = "failure.json"  # what the user did wrong, as a worker found it
-FAILURES = 3  # how often a dead worker is replaced before the run gives up
 
 
 def check_training(job: Job) -> None:
@@ -36,17 +40,17 @@ def check_training(job: Job) -> None:
     for name, phase in recipe.train.items():
         if phase.method == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
             raise ResourceError(f"train.{name}.method: qlora needs bitsandbytes, which is not installed")
-        if phase.preference is not None:
+        if phase.kernels == "liger" and importlib.util.find_spec("liger_kernel") is None:
             raise ResourceError(
-                f"train.{name}.preference: this version makes the token shards of preference pairs, and does not "
-                "train on them; `raycipe tokenize` and `raycipe preview` work"
+                f"train.{name}.kernels: liger needs the package liger-kernel, which is not installed; install "
+                "raycipe[liger] on every node, or take kernels=torch"
             )
-        if phase.zero_stage:
-            raise ResourceError(f"train.{name}.zero_stage: {phase.zero_stage}, but this version trains with 0 only")
-    if recipe.model.attention in NEED_GPU:
-        for name, phase in recipe.train.items():
+    for name, phase in recipe.train.items():
+        if recipe.model.attention in NEED_GPU or phase.kernels == "liger":
             _, use_gpu = choose_workers(recipe, phase, name, job.session.require())
             check_attention(recipe.model.attention, gpu=use_gpu, precision=phase.precision)
+            if phase.kernels == "liger" and not use_gpu:
+                raise ResourceError(f"train.{name}.kernels: liger runs on GPUs only; take kernels=torch")
     declared, tokenizer = recipe.model.config, recipe.model.tokenizer
     if declared is None or tokenizer is None or tokenizer.train is None:
         return
@@ -84,16 +88,35 @@ def train(job: Job) -> dict[str, Any]:
             inputs={"tokenize": fingerprint(_files_below(tokens, name)), "model": start_print},
         )
         if stage.manifest is None:
-            _train_phase(job, name, phase, stage, start)
+            reference = _open_reference(job, name, phase, tokens, start_print)
+            _train_phase(job, name, phase, stage, start, reference)
+            if reference is not None and reference.manifest is None:
+                reference.finish({"phase": name})
             summary = orjson.loads((stage.directory / "summary.json").read_bytes())
-            stage.finish(summary, exclude=(CHECKPOINTS, ".checkpoint"))
-            shutil.rmtree(stage.directory / CHECKPOINTS, ignore_errors=True)
+            stage.finish(summary, exclude=NOT_RESULTS)
+            for left in NOT_RESULTS:
+                shutil.rmtree(stage.directory / left, ignore_errors=True)
         else:
             job.reporter.say(f"train {name}: finished earlier")
         summaries[name] = orjson.loads((stage.directory / "summary.json").read_bytes())
         starts[name] = stage.directory / "model", stage.fingerprint
         before = name
+    show(job.reporter, summaries)
     return summaries
+
+
+def _open_reference(job: Job, name: str, phase: Phase, tokens: dict[str, Any], start_print: str) -> Stage | None:
+    """Where a phase of preference pairs has what the model before it gives them: kept for any later settings."""
+    if phase.preference is None:
+        return None
+    return Stage.open(
+        job.run_dir,
+        f"reference/{name}",
+        recipe={"precision": phase.precision, "method": phase.method, "attention": job.recipe.model.attention},
+        seed=job.recipe.seed,
+        code=code_version("core/models", "core/training/losses.py", "core/training/reference.py"),
+        inputs={"tokenize": fingerprint(_files_below(tokens, name)), "model": start_print},
+    )
 
 
 def model_fingerprint(recipe: Recipe) -> str:
@@ -133,13 +156,17 @@ def choose_workers(recipe: Recipe, phase: Phase, name: str, cluster: dict[str, f
     return wanted.workers, use_gpu
 
 
-def _train_phase(job: Job, name: str, phase: Phase, stage: Stage, previous: Path | None) -> None:
+def _train_phase(
+    job: Job, name: str, phase: Phase, stage: Stage, previous: Path | None, reference: Stage | None
+) -> None:
     cluster = job.session.require()
     workers, use_gpu = choose_workers(job.recipe, phase, name, cluster)
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchTrainer
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
 
-    cpus = job.recipe.resources.cpus_per_worker
+    resources = job.recipe.resources
+    cpus = resources.cpus_per_worker
     trainer = TorchTrainer(
         work,
         train_loop_config={
@@ -148,6 +175,8 @@ def _train_phase(job: Job, name: str, phase: Phase, stage: Stage, previous: Path
             "name": name,
             "tokens": job.run_dir / "tokenize",
             "directory": stage.directory,
+            "reference": reference.directory if reference is not None else None,
+            "patience": resources.collective_timeout,
             "fingerprint": stage.fingerprint,
             "seed": derive_seed(job.recipe.seed, "train", name),
             "cpus": cpus,
@@ -157,11 +186,11 @@ def _train_phase(job: Job, name: str, phase: Phase, stage: Stage, previous: Path
             use_gpu=use_gpu,
             resources_per_worker={"CPU": cpus} | ({"GPU": 1} if use_gpu else {}),
         ),
+        torch_config=TorchConfig(timeout_s=resources.collective_timeout),
         run_config=RunConfig(
-            name=CHECKPOINTS,
+            name=RAY,
             storage_path=str(stage.directory),
-            failure_config=FailureConfig(max_failures=FAILURES),
-            checkpoint_config=CheckpointConfig(num_to_keep=phase.checkpoints.keep),
+            failure_config=FailureConfig(max_failures=resources.max_failures),
         ),
     )
     tokens = orjson.loads((job.run_dir / "tokenize" / "summary.json").read_bytes())["phases"][name]["train"]
@@ -173,23 +202,42 @@ def _train_phase(job: Job, name: str, phase: Phase, stage: Stage, previous: Path
     )
     failure = stage.directory / FAILURE
     failure.unlink(missing_ok=True)
-    _forget_attempts(stage.directory / CHECKPOINTS, phase.checkpoints.keep)
-    with _Follow(job, f"train {name}", steps, stage.directory / "log.jsonl"):
-        trainer.fit()
+    shutil.rmtree(stage.directory / RAY, ignore_errors=True)  # of a driver that was killed: ours are the checkpoints
+    with _Follow(job, f"train {name}", steps, stage.directory / LOG):
+        try:
+            trainer.fit()
+        except TrainingFailedError as error:
+            why = None if failure.exists() else _why_workers_died(error, stage.directory)
+            if why is not None:
+                raise ResourceError(
+                    f"train.{name}: {why} (after {resources.max_failures} replacements). The checkpoints are kept; the "
+                    "same command goes on from them."
+                ) from error
+            if not failure.exists():
+                raise
     if failure.exists():
         told = orjson.loads(failure.read_bytes())
         failure.unlink()
         raise getattr(core.errors, told["kind"])(f"train.{name}: {told['message']}")
 
 
-def _forget_attempts(storage: Path, keep: int) -> None:
-    """Leaves an earlier attempt's newest checkpoints, of which workers choose the newest that is whole.
+def _why_workers_died(error: Exception, directory: Path) -> str | None:
+    """What can be said of workers that died or hung; None where one raised an error of our own making."""
+    failures: dict[int, Exception] = getattr(error, "worker_failures", None) or {}
+    late = behind(directory / WORKERS)
+    late = f"; {late}" if late else ""
+    for rank, cause in failures.items():
+        if type(cause).__name__ != "UserExceptionWithTraceback":
+            return f"worker {rank} died ({_last_line(cause)}), mostly a sign that the host's memory was full{late}"
+    for rank, cause in failures.items():
+        if any(word in str(cause) for word in ("Timed out", "timed out", "Connection closed", "Connection reset")):
+            return f"worker {rank} waited in vain for another ({_last_line(cause)}){late}"
+    return None
 
-    Ray's own list of them is not needed, and a kill can leave it cut in two.
-    """
-    (storage / "checkpoint_manager_snapshot.json").unlink(missing_ok=True)
-    for directory in sorted(storage.glob("step-*"))[: -keep - 1]:
-        shutil.rmtree(directory)
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 class _Follow(threading.Thread):
@@ -214,7 +262,7 @@ class _Follow(threading.Thread):
             while not over:
                 over = self._over.wait(0.5)
                 if line := latest(self._log):
-                    bar.at(line["step"], f"loss {line['loss']:.3f}, {line['tokens_per_second']:,.0f} tokens/s")
+                    bar.at(line["step"], told(line))
 
 
 def work(config: dict[str, Any]) -> None:
@@ -243,10 +291,9 @@ def _work(config: dict[str, Any]) -> None:
 
     from core.tokens.shards import TokenRows
     from core.tokens.tokenizer import load_tokenizer
-    from core.training.checkpoints import newest_valid
-    from core.training.optimizer import World
+    from core.training.engine import World
     from core.training.phase import build_model, export_model
-    from core.training.trainer import Progress, Run
+    from core.training.trainer import Run
 
     context = ray.train.get_context()
     device = ray.train.torch.get_device()
@@ -257,19 +304,9 @@ def _work(config: dict[str, Any]) -> None:
     directory: Path = config["directory"]
     tokens: Path = config["tokens"]
     tokenizer = load_tokenizer(tokens / "tokenizer")
-    model = build_model(config["start"], phase, tokenizer, world.device)
+    model = build_model(config["start"], phase, tokenizer, world)
     validation = TokenRows.open(tokens / config["name"], "validation")
-
-    def report(progress: Progress, saved: Path | None) -> None:
-        checkpoint = ray.train.Checkpoint.from_directory(str(saved)) if saved is not None else None
-        name = f"step-{progress.step:08d}"
-        ray.train.report({"step": progress.step}, checkpoint=checkpoint, checkpoint_dir_name=name)
-        if saved is not None:
-            shutil.rmtree(saved)
-
-    saved = (directory / CHECKPOINTS).glob("step-*")
-    resume, refused = newest_valid(sorted(saved), config["fingerprint"])
-    run = Run(
+    trained = Run(
         model=model,
         rows=TokenRows.open(tokens / config["name"], "train"),
         validation=validation if len(validation) else None,
@@ -279,18 +316,13 @@ def _work(config: dict[str, Any]) -> None:
         padding=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
         directory=directory,
         fingerprint=config["fingerprint"],
-        on_checkpoint=report,
-    )
-    progress, optimizer = run.train(resume)
+        on_report=ray.train.report,
+        reference=config["reference"],
+        patience=config["patience"],
+    ).train()
+    counts = export_model(config["start"], phase, tokenizer, model, trained.engine, directory)
     if world.rank == 0:
-        summary = {
-            "method": phase.method,
-            "workers": world.size,
-            **progress.totals(),
-            **export_model(config["start"], phase, tokenizer, model, optimizer, directory),
-            "refused_checkpoints": refused,
-        }
-        write_json(directory / "summary.json", summary)
+        write_json(directory / "summary.json", {**trained.summary, **counts})
 
 
 if __name__ == "__main__":

@@ -44,14 +44,13 @@ def add_adapters(model: PreTrainedModel, lora: Lora, seed: int) -> Any:
     return wrapped
 
 
-def merge_adapters(base: PreTrainedModel, lora: Lora, weights: Mapping[str, torch.Tensor]) -> PreTrainedModel:
-    """The base model, in full precision, with trained adapter weights (by parameter name) merged in."""
+def with_adapters(base: PreTrainedModel, lora: Lora, weights: Mapping[str, torch.Tensor]) -> Any:
+    """The base model with trained adapters, whose weights are given by parameter name."""
     wrapped = add_adapters(base, lora, seed=0)
     parameters = dict(wrapped.named_parameters())
     for name, tensor in weights.items():
         parameters[name].data.copy_(tensor)
-    merged: PreTrainedModel = wrapped.merge_and_unload()
-    return merged
+    return wrapped
 
 
 def _linear(model: PreTrainedModel) -> str:

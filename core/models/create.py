@@ -22,15 +22,18 @@ def create_model(
 ) -> PreTrainedModel:
     """A new model with random weights from the recipe's seed: the same on every worker and machine.
 
-    Its vocabulary is the tokenizer's. fp32.
+    Its vocabulary is the tokenizer's. fp32, and whole on each worker.
     """
     import torch
     from transformers import AutoModelForCausalLM
+    from transformers.modeling_utils import set_zero3_state
 
+    declared = transformers_config(config, tokenizer)
     state = torch.random.get_rng_state()
     torch.manual_seed(derive_seed(seed, "initial weights"))
     try:
-        model = AutoModelForCausalLM.from_config(transformers_config(config, tokenizer), attn_implementation=attention)
+        with set_zero3_state():  # whole, also where what is loaded is sharded: sharded, other weights would be drawn
+            model = AutoModelForCausalLM.from_config(declared, attn_implementation=attention)
     finally:
         torch.random.set_rng_state(state)
     model.generation_config.eos_token_id = stop_tokens(tokenizer)
@@ -74,9 +77,12 @@ def load_model(
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers.integrations import is_deepspeed_zero3_enabled
 
     torch_dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
-    arguments: dict[str, Any] = {"dtype": torch_dtype, "device_map": {"": device}}
+    arguments: dict[str, Any] = {"dtype": torch_dtype}
+    if not is_deepspeed_zero3_enabled():  # which places the shards itself
+        arguments["device_map"] = {"": device}
     if quantization == FOUR_BIT:
         arguments["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,

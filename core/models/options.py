@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -58,12 +58,44 @@ class ModelConfig(Options):
         return self
 
 
+class DepthExtension(Options):
+    """A deeper model made of an existing one's blocks: SOLAR's depth up-scaling, LLaMA Pro's block expansion.
+
+    Kim et al. 2023, https://arxiv.org/abs/2312.15166; Wu et al. 2024, https://arxiv.org/abs/2401.02415.
+    """
+
+    blocks: list[Annotated[int, Field(ge=0)]] = Field(
+        min_length=1, description="For each block of the new model in order, the block that it copies, counted from 0."
+    )
+    identity: bool = Field(
+        False,
+        description="Blocks that were copied before add nothing at first (o_proj and down_proj are zero, as LLaMA "
+        "Pro's): before training the new model computes what the old one does.",
+    )
+
+    def misfit(self, depth: int) -> tuple[str, str] | None:
+        """What does not fit a model of `depth` blocks: what was found and what is expected. None where all fits."""
+        if beyond := [block for block in self.blocks if block >= depth]:
+            return f"block {beyond[0]}", f"blocks from 0 to {depth - 1}: the model has {depth}"
+        if self.identity and (missing := sorted(set(range(depth)) - set(self.blocks))):
+            return f"no block {missing[0]}", f"each of the model's {depth} blocks, for identity: true"
+        return None
+
+    @model_validator(mode="after")
+    def _keeps_the_order(self) -> Self:
+        first = list(dict.fromkeys(self.blocks))
+        if self.identity and first != sorted(first):
+            raise ValueError("identity: true computes what the old model does only with its blocks in their order")
+        return self
+
+
 class Model(Options):
     """The model that training starts from: `base`, an existing one, or `config`, a new one."""
 
     base: str | None = Field(None, description="Hugging Face name, or a directory with safetensors weights.")
     revision: str | None = Field(None, description="Commit, tag or branch of `base` on the hub.")
     config: ModelConfig | None = Field(None, description="Create the model from this configuration.")
+    extend: DepthExtension | None = Field(None, description="Train a deeper model, made of its blocks.")
     tokenizer: Tokenizer | None = Field(None, description="None: the base model's own.")
     attention: Attention = Field(
         "sdpa",

@@ -40,8 +40,12 @@ def adapter_count(config: ModelConfig, lora: Lora, vocabulary: int) -> int:
 def bytes_on_disk(phase: Phase, parameters: int, trainable: int) -> int:
     """The most that a phase has on disk at once.
 
-    Each checkpoint holds the trainable weights and AdamW's two moments in fp32; one more than are kept exists while
-    it is written, once beside Ray Train's copy of it. At the end the whole model is written, and the adapter.
+    Each checkpoint holds the trainable weights in fp32 and AdamW's two moments, in fp32 or a byte each; one more than
+    are kept exists while it is written, and one where the best is kept too. At the end the whole model is written, and
+    the adapter.
     """
-    checkpoint = 3 * trainable * FP32
-    return (phase.checkpoints.keep + 2) * checkpoint + (parameters + trainable) * FP32
+    moment = 1 if "8bit" in phase.optimizer else FP32
+    checkpoint = trainable * (FP32 + 2 * moment)
+    checkpoints = phase.checkpoints
+    kept = checkpoints.keep + 1 + (checkpoints.keep_best or checkpoints.export == "best")
+    return kept * checkpoint + (parameters + trainable) * FP32

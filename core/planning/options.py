@@ -17,3 +17,11 @@ class Resources(Options):
     )
     device: Literal["auto", "cpu", "gpu"] = Field("auto", description="auto: GPUs where the cluster has any.")
     cpus_per_worker: int = Field(1, ge=1, description="CPU cores (and threads) of one worker.")
+    max_failures: int = Field(
+        3, ge=-1, description="How often dead workers are replaced before the run gives up; -1: always."
+    )
+    collective_timeout: int = Field(
+        1800,
+        ge=1,
+        description="Seconds that a worker waits for another before it counts as stuck, and all begin again.",
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 
+from core.models.extend import known_depth
 from core.recipe.loading import Loc, Tree
 from core.recipe.problems import Problem, key_path, place
 from core.recipe.schema import Recipe
@@ -19,6 +20,7 @@ def broken_rules(tree: Tree, recipe: Recipe) -> Iterator[Problem]:
     for rule in (
         _known_sources,
         _sequence_fits_model,
+        _blocks_are_there,
         _pairs_and_texts,
         _scores_for_sampling,
         _metadata_is_kept,
@@ -106,6 +108,17 @@ def model_length(recipe: Recipe) -> int | None:
     except orjson.JSONDecodeError:
         return None  # loading the model will say what is wrong with it
     return int(length) if length else None
+
+
+def _blocks_are_there(tree: Tree, recipe: Recipe) -> Broken:
+    """A deeper model is made of blocks that its base has, as far as that is known before it is loaded."""
+    model = recipe.model
+    if model.extend is None:
+        return
+    depth = model.config.num_hidden_layers if model.config is not None else known_depth(Path(str(model.base)))
+    if depth is not None and (misfit := model.extend.misfit(depth)):
+        found, expected = misfit
+        yield ("model", "extend", "blocks"), found, expected, None
 
 
 def _pairs_and_texts(tree: Tree, recipe: Recipe) -> Broken:

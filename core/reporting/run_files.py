@@ -9,7 +9,8 @@ from typing import Any, Literal
 from core.errors import DataError
 from core.reporting.curation_files import Contamination, Duplicates, Ledger, Statistics
 from core.reporting.instruction_files import Sampling, SelectedTasks
-from core.reporting.written_files import Figure, Written, read_each, read_lines, read_optional, shaped
+from core.reporting.training_files import Phase, read_phase
+from core.reporting.written_files import Figure, Written, read_each, read_optional
 
 State = Literal["done", "unfinished", "not run"]
 
@@ -36,39 +37,6 @@ class Tokens(Written):
 
     tokenizer: Tokenizer
     phases: dict[str, dict[str, Split]]
-
-
-class TrainingSummary(Written):
-    """train/<phase>/summary.json"""
-
-    method: str
-    steps: int
-    epochs: float
-    parameters: int
-    trainable_parameters: int
-    tokens: int
-    target_tokens: int
-    seconds: float
-    tokens_per_second: float
-    first_loss: float | None = None
-    last_loss: float | None = None
-    best_validation_loss: float | None = None
-    best_step: int | None = None
-    workers: int
-
-
-class TrainingLine(Written):
-    step: int
-    loss: Figure
-    learning_rate: Figure
-    tokens: int
-    tokens_per_second: Figure
-    seconds: float
-
-
-class ValidationLine(Written):
-    step: int
-    validation_loss: Figure
 
 
 class Score(Written):
@@ -131,16 +99,6 @@ class Manifest(Written):
 
 
 @dataclass(frozen=True)
-class Phase:
-    """One training phase, as far as it has come."""
-
-    name: str
-    summary: TrainingSummary | None
-    log: list[TrainingLine]
-    validation: list[ValidationLine]
-
-
-@dataclass(frozen=True)
 class Run:
     """A run directory. What a stage has not written yet is None, or empty."""
 
@@ -190,7 +148,7 @@ def read_run(directory: Path) -> Run:
         manifests=manifests,
         ledger=read_optional(directory / "curate" / "ledger.json", Ledger),
         tokens=read_optional(directory / "tokenize" / "summary.json", Tokens),
-        phases=[_phase(directory / "train" / name) for name in names],
+        phases=[read_phase(directory / "train" / name, _max_gradient_norm(declared, name)) for name in names],
         scores=read_optional(directory / "evaluate" / "scores.json", Scores),
         states={stage: _state(directory / stage, manifest) for stage, manifest in manifests.items()},
         statistics=read_optional(directory / "curate" / "statistics.json", Statistics),
@@ -201,21 +159,11 @@ def read_run(directory: Path) -> Run:
     )
 
 
-def _phase(directory: Path) -> Phase:
-    training, validation = {}, {}
-    for place, line in read_lines(directory / "log.jsonl"):
-        if isinstance(line, dict) and "validation_loss" in line:
-            measured = shaped(line, ValidationLine, place)
-            validation[measured.step] = measured
-        else:
-            logged = shaped(line, TrainingLine, place)
-            training[logged.step] = logged
-    return Phase(
-        name=directory.name,
-        summary=read_optional(directory / "summary.json", TrainingSummary),
-        log=[training[step] for step in sorted(training)],
-        validation=[validation[step] for step in sorted(validation)],
-    )
+def _max_gradient_norm(declared: Any, phase: str) -> float | None:
+    """As the recipe gives it; none where it does not, or where nothing is clipped."""
+    options = declared.get(phase) if isinstance(declared, dict) else None
+    found = options.get("max_gradient_norm") if isinstance(options, dict) else None
+    return float(found) if isinstance(found, int | float) and found > 0 else None
 
 
 def _state(directory: Path, manifest: Manifest | None) -> State:

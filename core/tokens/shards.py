@@ -107,8 +107,8 @@ class Row:
 class TokenRows:
     """The packed rows of a phase, over all its shards: `len(rows)`, and `rows[index]` in O(log shards).
 
-    target_tokens, lengths: int32[rows], known beforehand, so that every worker knows a global batch's total and the
-    heaviest step is known before the first. Nothing else is read before it is asked for.
+    target_tokens, lengths (tokens), samples: int32[rows], known beforehand, so that every worker knows a global batch's
+    total and the heaviest step is known before the first. Nothing else is read before it is asked for.
     Raises DataError where a shard is missing or broken.
     """
 
@@ -126,6 +126,7 @@ class TokenRows:
         self._ends = np.cumsum([batch.num_rows for batch in self._batches], dtype=np.int64)
         self.target_tokens = _joined([batch.column("target_tokens") for batch in self._batches])
         self.lengths = _joined([batch.column("input_ids").value_lengths() for batch in self._batches])
+        self.samples = _joined([batch.column("sequence_lengths").value_lengths() for batch in self._batches])
 
     @classmethod
     def open(cls, directory: Path, split: str) -> TokenRows:

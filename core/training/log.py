@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import orjson
 
 from core.artifacts.atomic import writable, write_bytes
 
+LOG = "log.jsonl"
+EVENTS = "events.jsonl"
+
 
 class TrainingLog:
-    """Writes `log.jsonl` and `tensorboard/` in a phase's directory. Only rank 0 has one."""
+    """Writes `log.jsonl`, `events.jsonl` and `tensorboard/` in a phase's directory. Only rank 0 has one."""
 
     def __init__(self, directory: Path, step: int) -> None:
         """step: optimiser steps already done; what an earlier attempt logged beyond it is cut off."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._path = directory / "log.jsonl"
-        if self._path.exists():
-            kept = [line for line in self._path.read_bytes().splitlines() if _step(line) <= step]
-            write_bytes(self._path, b"".join(line + b"\n" for line in kept))
-        with writable(self._path):
-            self._file = self._path.open("ab")
+        self._directory = directory
+        self._lines, self._events = (_opened(directory / name, step) for name in (LOG, EVENTS))
+        with writable(directory):
             self._board = SummaryWriter(str(directory / "tensorboard"), purge_step=step + 1 if step else None)
 
     def write(self, values: dict[str, Any]) -> None:
         """One line; every number beside the step also goes to TensorBoard."""
-        with writable(self._path):
-            self._file.write(orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE))
-            self._file.flush()
+        self._write(self._lines, values)
+        with writable(self._directory):
             for name, value in values.items():
                 if name != "step":
                     self._board.add_scalar(name, value, values["step"])
 
+    def event(self, values: dict[str, Any]) -> None:
+        """One line on what should not happen: a step that was skipped, a loss that stands out."""
+        self._write(self._events, values)
+
     def close(self) -> None:
-        """Ends both files."""
-        self._file.close()
+        """Ends all files."""
+        self._lines.close()
+        self._events.close()
         self._board.close()
+
+    def _write(self, file: IO[bytes], values: dict[str, Any]) -> None:
+        with writable(self._directory):
+            file.write(orjson.dumps(values, option=orjson.OPT_APPEND_NEWLINE))
+            file.flush()
 
 
 def latest(path: Path) -> dict[str, Any] | None:
@@ -50,6 +59,14 @@ def latest(path: Path) -> dict[str, Any] | None:
         return None
     whole = [orjson.loads(line) for line in lines if _step(line) != float("inf")]
     return next((line for line in reversed(whole) if "loss" in line), None)
+
+
+def _opened(path: Path, step: int) -> IO[bytes]:
+    if path.exists():
+        kept = [line for line in path.read_bytes().splitlines() if _step(line) <= step]
+        write_bytes(path, b"".join(line + b"\n" for line in kept))
+    with writable(path):
+        return path.open("ab")
 
 
 def _step(line: bytes) -> float:

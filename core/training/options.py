@@ -17,9 +17,23 @@ class Checkpoints(Options):
     """When a phase is saved, beside its end."""
 
     every_steps: int | None = Field(
-        None, ge=1, description="Optimiser steps between checkpoints; none: at each epoch's end."
+        None, ge=1, description="Optimiser steps between checkpoints; without any of these three: at each epoch's end."
+    )
+    every_epochs: float | None = Field(None, gt=0, description="Epochs between checkpoints: 0.5 is each half epoch.")
+    every_minutes: float | None = Field(
+        None, gt=0, description="Minutes between checkpoints, beside the others. Nothing is validated at these."
     )
     keep: int = Field(2, ge=1, description="Latest checkpoints kept on disk.")
+    keep_best: bool = Field(False, description="Also keep the one with the lowest validation loss.")
+    export: Literal["last", "best"] = Field(
+        "last", description="The weights that the phase leaves: its last, or those with the lowest validation loss."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.every_steps is not None and self.every_epochs is not None:
+            raise ValueError("give every_steps or every_epochs, not both")
+        return self
 
 
 class Preference(Options):
@@ -50,6 +64,14 @@ class Phase(Options):
         0,
         description="DeepSpeed ZeRO: what is sharded over the workers (1 optimiser, 2 gradients, 3 weights).",
     )
+    cpu_offload: bool = Field(
+        False, description="ZeRO keeps the optimiser's state, and at stage 3 the weights, in the host's memory."
+    )
+    optimizer: Literal["adamw", "paged_adamw_32bit", "adamw_8bit", "paged_adamw_8bit"] = Field(
+        "adamw",
+        description="adamw: torch's. paged: bitsandbytes' with state that moves to the host's memory when the GPU is "
+        "full. 8bit: state in 8 bits by blocks (Dettmers et al. 2022).",
+    )
     epochs: float | None = Field(None, gt=0, description="Passes over the phase's data.")
     max_steps: int | None = Field(None, ge=1, description="Optimiser steps; instead of epochs.")
     global_batch_size: int = Field(32, ge=1, description="Rows in an optimiser step, over all workers.")
@@ -66,8 +88,18 @@ class Phase(Options):
     beta2: float = Field(0.999, ge=0, lt=1)
     epsilon: float = Field(1e-8, gt=0)
     max_gradient_norm: float = Field(1.0, ge=0, description="Clip the global norm; 0: no clipping.")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: autocast over fp32 master weights.")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16: computing in it, over fp32 master weights.")
+    neftune_alpha: float | None = Field(
+        None, gt=0, description="NEFTune: noise on the embeddings in training (Jain et al. 2023). Usual: 5."
+    )
+    compile: bool = Field(False, description="torch.compile of the model's blocks.")
+    kernels: Literal["torch", "liger"] = Field(
+        "torch", description="liger: fused norms, rotary embeddings, feed-forward and loss of liger-kernel, on GPUs."
+    )
     gradient_checkpointing: bool = Field(False, description="Recompute activations backward: less memory, more time.")
+    on_nonfinite: Literal["stop", "skip"] = Field(
+        "stop", description="A step whose loss or gradient is not finite ends the run, or is left out and listed."
+    )
     log_every_steps: int = Field(10, ge=1, description="Optimiser steps between log lines.")
     validate_every_steps: int | None = Field(None, ge=1, description="None: at each checkpoint and at the end.")
     checkpoints: Checkpoints = Checkpoints()
@@ -76,6 +108,12 @@ class Phase(Options):
     def _consistent(self) -> Self:
         if (self.epochs is None) == (self.max_steps is None):
             raise ValueError("give either epochs or max_steps")
+        if self.cpu_offload and not self.zero_stage:
+            raise ValueError("cpu_offload is ZeRO's: it goes with zero_stage 1, 2 or 3")
+        if self.optimizer != "adamw" and self.zero_stage:
+            raise ValueError(f"optimizer {self.optimizer} goes with zero_stage 0: ZeRO shards AdamW's state itself")
+        if (self.checkpoints.keep_best or self.checkpoints.export == "best") and not self.data.validation:
+            raise ValueError("the best checkpoint is told by its validation loss: data.validation must be more than 0")
         if self.warmup_steps is not None and self.warmup_ratio is not None:
             raise ValueError("give warmup_steps or warmup_ratio, not both")
         if self.global_batch_size % self.micro_batch_size:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from core.artifacts.atomic import writable
+import orjson
+
+from core.artifacts.atomic import writable, write_json
 from core.artifacts.seeds import derive_seed
 from core.errors import RecipeError
-from core.models.adapters import add_adapters, merge_adapters
+from core.models.adapters import add_adapters, with_adapters
 from core.models.create import create_model, load_model, stop_tokens
 from core.models.options import Model
 from core.tokens.chat import exported_template
-from core.training.optimizer import Optimizer
+from core.training.engine import Engine, World
 from core.training.options import Phase
+from core.training.zero import sharded_loading
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -29,15 +32,21 @@ class Start:
     previous: Path | None
     seed: int
 
-    def load(self, tokenizer: PreTrainedTokenizerFast, device: str = "cpu") -> PreTrainedModel:
-        """The model in fp32."""
+    def load(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        device: str = "cpu",
+        precision: Literal["fp32", "bf16"] = "fp32",
+        quantization: Literal["nf4"] | None = None,
+    ) -> PreTrainedModel:
+        """The model; quantization nf4: with its linear layers in 4-bit NormalFloat, computing in `precision`."""
+        attention = self.declared.attention
         if self.previous is None and self.declared.config is not None:
-            return create_model(self.declared.config, tokenizer, self.seed).to(device)
-        return _fitting(load_model(*self._name(), device=device), tokenizer)
-
-    def load_four_bit(self, tokenizer: PreTrainedTokenizerFast, precision: Any, device: str) -> PreTrainedModel:
-        """The model with its linear layers in 4-bit NormalFloat, computing in `precision`."""
-        return _fitting(load_model(*self._name(), dtype=precision, quantization="nf4", device=device), tokenizer)
+            return create_model(self.declared.config, tokenizer, self.seed, attention).to(device)
+        model = load_model(
+            *self._name(), dtype=precision, quantization=quantization, device=device, attention=attention
+        )
+        return _fitting(model, tokenizer)
 
     def _name(self) -> tuple[str, str | None]:
         if self.previous is not None:
@@ -47,7 +56,7 @@ class Start:
 
 def _fitting(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
     """Raises RecipeError where the tokenizer has ids for which the model has no embedding."""
-    known = model.get_input_embeddings().weight.shape[0]
+    known = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > known:
         raise RecipeError(
             f"model.tokenizer: {len(tokenizer)} entries, and the base model has embeddings for {known}; "
@@ -56,43 +65,53 @@ def _fitting(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> PreT
     return model
 
 
-def build_model(start: Start, phase: Phase, tokenizer: PreTrainedTokenizerFast, device: str) -> Any:
-    """The model that a phase trains, with adapters where its method has them."""
-    if phase.method == "full":
-        return start.load(tokenizer, device)
-    four_bit = phase.method == "qlora"
-    model = start.load_four_bit(tokenizer, phase.precision, device) if four_bit else start.load(tokenizer, device)
+def build_model(start: Start, phase: Phase, tokenizer: PreTrainedTokenizerFast, world: World) -> Any:
+    """The model that a phase trains, with adapters where its method has them.
+
+    Weights that are trained are fp32, those under adapters in the phase's precision, those of qlora in 4 bits. At ZeRO
+    stage 3 each worker loads its share alone.
+    """
+    with sharded_loading(phase, world):
+        if phase.method == "full":
+            return start.load(tokenizer, world.device)
+        quantization: Literal["nf4"] | None = "nf4" if phase.method == "qlora" else None
+        model = start.load(tokenizer, world.device, phase.precision, quantization)
     return add_adapters(model, phase.lora, derive_seed(start.seed, "adapters"))
 
 
 def export_model(
-    start: Start,
-    phase: Phase,
-    tokenizer: PreTrainedTokenizerFast,
-    model: Any,
-    optimizer: Optimizer,
-    directory: Path,
+    start: Start, phase: Phase, tokenizer: PreTrainedTokenizerFast, model: Any, engine: Engine, directory: Path
 ) -> dict[str, int]:
     """Writes `model/`, a plain Hugging Face model with adapters merged in, and `adapter/` where there is one.
 
-    Adapters are merged into the weights in full precision, never into 4-bit ones. The tokenizer beside the model
-    carries the phase's chat template: the model is asked as it was trained.
+    Every worker calls it; rank 0 writes. Adapters are merged into the weights in full precision, never into 4-bit ones.
+    The tokenizer beside the model carries the phase's chat template: the model is asked as it was trained.
     Returns the numbers of parameters and of trainable parameters.
     """
+    weights = dict(engine.weights())
+    if engine.world.rank:
+        return {}
+    trained = sum(tensor.numel() for tensor in weights.values())
     temporary = directory / ".model"
     with writable(directory):
         whole = model
         if phase.method != "full":
-            model.save_pretrained(directory / "adapter")
-            weights = {name: parameter.detach().cpu() for name, parameter in optimizer.parameters.items()}
-            whole = merge_adapters(start.load(tokenizer), phase.lora, weights)
+            whole = with_adapters(start.load(tokenizer), phase.lora, weights)
+            whole.save_pretrained(directory / "adapter")
+            whole = whole.merge_and_unload()
+            weights = whole.state_dict()
         tokenizer.chat_template = exported_template(phase.data, tokenizer)
         whole.generation_config.eos_token_id = stop_tokens(tokenizer)
-        whole.save_pretrained(temporary)
+        whole.save_pretrained(temporary, state_dict=weights)
+        _say_fp32(temporary / "config.json")
         tokenizer.save_pretrained(temporary)
         shutil.rmtree(directory / "model", ignore_errors=True)
         temporary.rename(directory / "model")
-    return {
-        "parameters": sum(parameter.numel() for parameter in whole.parameters()),
-        "trainable_parameters": sum(parameter.numel() for parameter in optimizer.parameters.values()),
-    }
+    parameters = trained if phase.method == "full" else sum(p.numel() for p in whole.parameters())
+    return {"parameters": parameters, "trainable_parameters": trained}
+
+
+def _say_fp32(config: Path) -> None:
+    """What is exported is fp32, whatever the model was trained in."""
+    said = orjson.loads(config.read_bytes())
+    write_json(config, said | {"dtype": "float32"})

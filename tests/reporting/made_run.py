@@ -48,6 +48,25 @@ PLANTED: dict[str, Any] = {
     "benchmark_leak": {"planted": 60, "dropped_by": {"decontaminate": 60}, "kept": 0},
     "none": {"planted": 6320, "dropped_by": {"length": 211, "minhash_dedup": 5}, "kept": 6104},
 }
+CPU: dict[str, Any] = {"device": f"AMD EPYC 7B13 {SCRIPT}", "peak_memory_bytes": 702_000_000}
+GPU: dict[str, Any] = {
+    "device": "NVIDIA H100 80GB HBM3",
+    "peak_memory_bytes": 31_400_000_000,
+    "mfu": 0.4312,
+    "peak_flops": 989.4e12,
+}
+EVENTS: list[dict[str, Any]] = [
+    {"step": 61, "kind": "spike", "loss": 9.25, "gradient_norm": 14.5, "usual": 1.204, "documents": ["skills:0:1"]},
+    {
+        "step": 140,
+        "kind": "skipped",
+        "loss": None,
+        "gradient_norm": None,
+        "usual": 0.41,
+        "documents": [HOSTILE, CONTROLS, *(f"skills:0:{n}" for n in range(1250))],
+    },
+    {"step": 201, "kind": "spike", "loss": 3.5, "gradient_norm": 6.0, "usual": 0.2, "documents": []},
+]
 RECIPE = f"""# Quickstart: curate, train, score and report in minutes on two cores, offline.
 name: quickstart                                        # recipe
 description: Trains a small Mistral on the Python library, then on five skills, in minutes on a laptop.  # recipe
@@ -63,7 +82,8 @@ data:
   mixture: {{skills: all, python_library: 2164}}
 train:
   pretrain: {{method: full, learning_rate: 1.0e-3, epochs: 1}}
-  sft: {{method: lora, learning_rate: 3.0e-4, epochs: 4}}  # command line
+  sft: {{method: lora, learning_rate: 3.0e-4, epochs: 4, max_gradient_norm: 1.5}}  # command line
+  dpop: {{method: lora, preference: {{beta: 0.3, dpop_lambda: 50}}, epochs: 1}}
 evaluate: {{tasks: [skills_choice, skills_write]}}
 """
 
@@ -74,8 +94,10 @@ def make_run(directory: Path) -> Path:
     (directory / "recipe.yaml").write_text(RECIPE)
     _curate(directory / "curate")
     _tokenize(directory / "tokenize")
-    _train(directory / "train" / "pretrain", "full", 3_412_480, 600, 5.6, 2.1)
-    _train(directory / "train" / "sft", "lora", 3_412_480, 240, 2.2, 0.12)
+    _train(directory / "train" / "pretrain", "full", 600, 5.6, 2.1, CPU)
+    _train(directory / "train" / "sft", "lora", 240, 2.2, 0.12, GPU)
+    _train(directory / "train" / "dpop", "lora", 120, 0.693, 0.11, CPU, preference=True)
+    write_lines(directory / "train" / "sft" / "events.jsonl", EVENTS)
     _evaluate(directory / "evaluate")
     started = 0
     for stage, seconds in (
@@ -83,6 +105,7 @@ def make_run(directory: Path) -> Path:
         ("tokenize", 14),
         ("train/pretrain", 96),
         ("train/sft", 61),
+        ("train/dpop", 20),
         ("evaluate", 38),
     ):
         _manifest(directory / stage, stage, started, seconds)
@@ -163,47 +186,93 @@ def _tokenize(directory: Path) -> None:
     write_json(directory / "summary.json", {"tokenizer": {"kind": "trained", "vocabulary": 4096}, "phases": phases})
 
 
-def _train(directory: Path, method: str, parameters: int, steps: int, first: float, last: float) -> None:
+def _train(
+    directory: Path,
+    method: str,
+    steps: int,
+    first: float,
+    last: float,
+    device: dict[str, Any],
+    preference: bool = False,
+) -> None:
     directory.mkdir(parents=True)
     chance = random.Random(7)
     best = math.inf
+    figures: list[dict[str, float]] = []
     with (directory / "log.jsonl").open("w") as file:
         for step in range(1, steps + 1):
             fall = math.exp(-4 * step / steps)
+            speed = round(26_000 + chance.gauss(0, 900), 1)
+            if preference:
+                figures.append(_preference(1 - fall, chance))
             line: dict[str, Any] = {
                 "step": step,
                 "epoch": round(step / steps, 4),
                 "loss": round(last + (first - last) * fall + chance.gauss(0, 0.05 * (last + fall)), 4),
+                **(figures[-1] if preference else {}),
                 "learning_rate": 1e-3 * min(1, step / 30) * (0.55 + 0.45 * math.cos(math.pi * step / steps)),
-                "gradient_norm": round(1 + fall, 3),
+                "gradient_norm": round((1 + fall) * math.exp(chance.gauss(0, 0.1)), 3),
                 "tokens": step * 4096,
                 "target_tokens": step * 1700,
-                "tokens_per_second": round(26_000 + chance.gauss(0, 900), 1),
                 "seconds": round(step * 0.158, 3),
+                "tokens_per_second": speed,
+                "tokens_per_second_per_device": speed / 2,
+                "target_tokens_per_second": speed * 0.415,
+                "data_wait": round(abs(chance.gauss(0.012, 0.004)), 4),
+                **({"mfu": round(speed / 26_000 * device["mfu"], 4)} if "mfu" in device else {}),
+                "memory_bytes": int(device["peak_memory_bytes"] * (1 - 0.2 * (step < steps / 3))),
+                "seconds_left": round((steps - step) * 0.158, 1),
             }
             file.write(json.dumps(line) + "\n")
             if step % (steps // 8) == 0:
                 best = min(best, round(last + (first - last) * fall + 0.04, 4))
-                file.write(json.dumps({"step": step, "validation_loss": best}) + "\n")
+                measured = _preference(0.95 * (1 - fall), random.Random(0)) if preference else {}
+                told = {f"validation_{name}": value for name, value in measured.items()}
+                file.write(json.dumps({"step": step, "validation_loss": best, **told}) + "\n")
     write_json(
         directory / "summary.json",
         {
             "method": method,
+            "optimizer": "adamw",
+            "zero_stage": 2 if method == "full" else 0,
+            "workers": 2,
             "steps": steps,
             "epochs": 1.0,
-            "parameters": parameters,
-            "trainable_parameters": parameters if method == "full" else 98_304,
+            "parameters": 3_412_480,
+            "trainable_parameters": 3_412_480 if method == "full" else 98_304,
             "tokens": steps * 4096,
             "target_tokens": steps * 1700,
             "seconds": round(steps * 0.158, 3),
             "tokens_per_second": 25_924.1,
+            "tokens_per_second_per_device": 12_962.0,
+            "target_tokens_per_second": 10_758.5,
+            "data_wait": 0.0121,
+            "devices": 2,
+            **device,
             "first_loss": first,
             "last_loss": last,
             "best_validation_loss": best,
             "best_step": steps,
-            "workers": 2,
+            "skipped_steps": 1,
+            "spikes": 2,
+            **({"preference": {"first": figures[0], "last": figures[-1]}} if preference else {}),
+            "refused_checkpoints": [],
         },
     )
+
+
+def _preference(learned: float, chance: random.Random) -> dict[str, float]:
+    """As DPO-Positive has it: both completions become likelier, the preferred one more."""
+    chosen = 0.9 * learned + chance.gauss(0, 0.03)
+    rejected = 0.2 * learned - 0.4 * learned**2 + chance.gauss(0, 0.03)
+    return {
+        "reward_chosen": chosen,
+        "reward_rejected": rejected,
+        "reward_accuracy": min(1.0, max(0.0, 0.5 + 0.48 * learned + chance.gauss(0, 0.03))),
+        "chosen_logps": -46.2 + chosen / 0.3 + chance.gauss(0, 0.3),
+        "rejected_logps": -47.9 + rejected / 0.3 + chance.gauss(0, 0.3),
+        "reward_margin": chosen - rejected,
+    }
 
 
 def _evaluate(directory: Path) -> None:

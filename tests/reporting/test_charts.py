@@ -13,9 +13,11 @@ import pytest
 from core.reporting.charts import COLOURS, Canvas, Chart, colour, draw, slug
 from core.reporting.curation_charts import fates, waterfall
 from core.reporting.curation_files import Ledger
-from core.reporting.run_files import Phase, Score, TrainingLine, ValidationLine
+from core.reporting.run_files import Score
 from core.reporting.score_charts import score_bars
-from core.reporting.training_charts import DRAWN_POINTS, learning_curves, smoothed, thinned, throughput
+from core.reporting.throughput_chart import throughput
+from core.reporting.training_charts import DRAWN_POINTS, learning_curves, smoothed, thinned
+from core.reporting.training_files import Phase, TrainingLine, ValidationLine
 from tests.reporting.made_run import CONTROLS, HOSTILE
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -18,7 +18,7 @@ COLUMN = "Array.from(document.querySelectorAll('{table} tbody tr:not([hidden])')
 def test_the_page_is_rendered_asks_for_nothing_and_complains_of_nothing(browser: Chromium, page_path: Path) -> None:
     browser.open(page_path, 1280)
     assert browser.evaluate("'ready' in document.documentElement.dataset")
-    assert browser.evaluate("document.querySelectorAll('main > section').length") == 7
+    assert browser.evaluate("document.querySelectorAll('main > section').length") == 8
     assert browser.requests() == [page_path.absolute().as_uri()]
     assert browser.complaints() == []
 
@@ -59,7 +59,7 @@ def test_charts_have_a_drawing_for_the_width(browser: Chromium, page_path: Path,
     browser.open(page_path, width)
     shown = "Array.from(document.querySelectorAll('figure svg')).filter(svg => svg.clientHeight > 50)"
     assert set(browser.evaluate(f"{shown}.map(svg => svg.getAttribute('class'))")) == {kind}
-    assert browser.evaluate(f"{shown}.length") == 11
+    assert browser.evaluate(f"{shown}.length") == 18
 
 
 def test_of_charts_to_choose_from_one_is_shown(browser: Chromium, page_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_loss_that_is_not_a_number_is_read_as_such(run_copy: Path) -> None:
 
 
 def test_phases_stand_in_the_recipes_order(finished_run: Path) -> None:
-    assert [phase.name for phase in read_run(finished_run).phases] == ["pretrain", "sft"]
+    assert [phase.name for phase in read_run(finished_run).phases] == ["pretrain", "sft", "dpop"]
 
 
 def test_lone_surrogates_in_json_become_replacement_characters() -> None:

@@ -86,10 +86,10 @@ def test_tokens_are_the_summarys(page: ReadPage, finished_run: Path) -> None:
     assert "vocabulary of 4,096" in page.text
 
 
-@pytest.mark.parametrize(("place", "phase"), [(0, "pretrain"), (1, "sft")])
+@pytest.mark.parametrize(("place", "phase"), [(0, "pretrain"), (1, "sft"), (2, "dpop")])
 def test_training_figures_are_the_summarys(page: ReadPage, finished_run: Path, place: int, phase: str) -> None:
     summary = load(finished_run, f"train/{phase}/summary.json")
-    shown = {name: values[place] for name, values in page.facts.items() if len(values) == 2}
+    shown = {name: values[place] for name, values in page.facts.items() if len(values) == 3}
     for name, key in (
         ("parameters", "parameters"),
         ("optimiser steps", "steps"),
@@ -98,7 +98,7 @@ def test_training_figures_are_the_summarys(page: ReadPage, finished_run: Path, p
         ("workers", "workers"),
     ):
         assert number(shown[name]) == summary[key]
-    assert shown["method"] == summary["method"]
+    assert shown["method"] == summary["method"] + (", ZeRO stage 2" if phase == "pretrain" else "")
     assert number(shown["tokens per second"]) == round(summary["tokens_per_second"])
     assert number(shown["loss at the last step"]) == pytest.approx(summary["last_loss"], abs=0.0005)
     assert shown["best validation loss"].endswith(f"at step {summary['best_step']}")
@@ -138,12 +138,12 @@ def test_the_story_is_told_at_the_top(page: ReadPage) -> None:
     kept = read - sum(sum(reasons.values()) for by_step in DROPS.values() for reasons in by_step.values())
     assert page.facts["Documents kept"][0] == f"{kept:,}"
     assert f"of {read:,} read" in page.facts["Documents kept"][1]
-    assert [text.replace("\u00a0", " ") for text in page.facts["Tokens trained on"]] == ["3.44 M", "1.43 M with loss"]
-    assert [text.replace("\u00a0", " ") for text in page.facts["Time"]] == ["3 min 50 s", "5 of 5 stages"]
+    assert [text.replace("\u00a0", " ") for text in page.facts["Tokens trained on"]] == ["3.93 M", "1.63 M with loss"]
+    assert [text.replace("\u00a0", " ") for text in page.facts["Time"]] == ["4 min 10 s", "6 of 6 stages"]
 
 
 def test_provenance_names_every_stage_package_and_file(page: ReadPage, finished_run: Path) -> None:
-    for stage in ("curate", "tokenize", "train/pretrain", "train/sft", "evaluate"):
+    for stage in ("curate", "tokenize", "train/pretrain", "train/sft", "train/dpop", "evaluate"):
         manifest = load(finished_run, f"{stage}/manifest.json")
         assert page.column("Fingerprints", "fingerprint")[stage].text == manifest["fingerprint"]
         assert page.column("Fingerprints", "git commit")[stage].text == manifest["git_commit"]
@@ -159,7 +159,7 @@ def test_stages_on_different_machines_are_shown_side_by_side(run_without_logs: P
     path.write_text(path.read_text().replace('"gpus": []', '"gpus": ["NVIDIA H200"]'))
     shown = read_page(write_run_report(run_without_logs, Report()))
     assert shown.column("Hardware", "train/sft")["gpus"].text == "NVIDIA H200"
-    assert shown.column("Hardware", "curate, tokenize, train/pretrain, evaluate")["gpus"].text == "none"
+    assert shown.column("Hardware", "curate, tokenize, train/pretrain, train/dpop, evaluate")["gpus"].text == "none"
 
 
 def test_the_recipe_is_shown_without_passwords(page: ReadPage) -> None:

@@ -18,9 +18,11 @@ from core.tokens.chat import chat, end_of_turn, exported_template, render
 from core.tokens.options import PhaseData, Tokenizer, TrainedTokenizer
 from core.tokens.samples import make_samples
 from core.tokens.tokenizer import load_tokenizer
-from core.training.optimizer import Optimizer, World
+from core.training.engine import World
+from core.training.objectives import make_objective
 from core.training.options import Phase
 from core.training.phase import Start, export_model
+from core.training.trainer import make_engine
 from tests.tokens.conftest import dialogues, text_documents
 
 NAMED = ["chatml", "llama2", "mistral", "alpaca", "birbal"]
@@ -260,7 +262,7 @@ def test_a_trained_model_is_asked_through_the_template_of_its_phase(tokenizer, t
     phase = Phase(data=data, epochs=1, global_batch_size=1, micro_batch_size=1, learning_rate=1e-3)
     own = with_template(tokenizer, tokenizer.chat_template)
     model = start.load(own)
-    export_model(start, phase, own, model, Optimizer(model, phase, World()), tmp_path)
+    export_model(start, phase, own, model, make_engine(make_objective(model, phase), phase, World()), tmp_path)
     exported = load_tokenizer(tmp_path / "model")
     question = exported.apply_chat_template(
         [{"role": "user", "content": "Fox?"}], add_generation_prompt=True, tokenize=False

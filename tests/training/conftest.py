@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.models.adapters import add_adapters
 from core.models.create import create_model
 from core.models.options import ModelConfig
 from core.tokens.options import PhaseData
 from core.tokens.samples import make_samples
 from core.tokens.shards import TokenRows, write_rows
 from core.tokens.tokenizer import train_tokenizer
-from core.training.optimizer import World
+from core.training.engine import World
 from core.training.options import Phase
 from core.training.trainer import Run
 from tests.tokens.conftest import dialogues
@@ -41,7 +42,12 @@ class Material:
     def model(self, **config: Any) -> Any:
         return create_model(ModelConfig(**(TINY | config)), self.tokenizer, seed=1)
 
-    def run(self, directory: Path, options: dict[str, Any], model: Any = None, on_checkpoint: Any = None) -> Run:
+    def adapted(self, options: dict[str, Any]) -> Any:
+        """The model with the adapters that a phase of these options asks for."""
+        settings = phase(**options)
+        return self.model() if settings.method == "full" else add_adapters(self.model(), settings.lora, seed=2)
+
+    def run(self, directory: Path, options: dict[str, Any], model: Any = None, on_report: Any = None) -> Run:
         directory.mkdir(parents=True, exist_ok=True)
         return Run(
             model=model if model is not None else self.model(),
@@ -53,7 +59,7 @@ class Material:
             padding=self.tokenizer.pad_token_id,
             directory=directory,
             fingerprint="f",
-            on_checkpoint=on_checkpoint or (lambda progress, saved: None),
+            on_report=on_report or (lambda values: None),
         )
 
 

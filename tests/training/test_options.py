@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import orjson
 import pytest
 import torch
 
+from core.errors import ResourceError
+from core.tokens.options import PhaseData
+from core.training.health import LossWatch
 from tests.training.test_trainer import losses
 
 STEPS = {"max_steps": 6}
@@ -38,6 +43,8 @@ def usual(material, tmp_path_factory) -> list[float]:
         {"max_gradient_norm": 0},
         {"global_batch_size": 4},
         {"precision": "bf16"},
+        {"optimizer": "adamw_8bit"},
+        {"neftune_alpha": 5.0},
     ],
     ids=str,
 )
@@ -56,27 +63,131 @@ def test_gradient_checkpointing_changes_nothing_but_memory(material, tmp_path, u
     np.testing.assert_allclose(losses(tmp_path), usual, rtol=1e-5)
 
 
+def checkpoints(directory) -> list[int]:
+    return sorted(int(path.name.removeprefix("step-")) for path in (directory / "checkpoints").iterdir())
+
+
 def test_logging_validation_and_checkpoints_come_when_asked(material, tmp_path):
-    saved = []
-
-    def keep(progress, directory):
-        saved.append(progress.step)
-
+    told = []
     options = {"max_steps": 7, "log_every_steps": 3, "validate_every_steps": 2, "checkpoints": {"every_steps": 4}}
-    material.run(tmp_path, options, on_checkpoint=keep).train()
+    material.run(tmp_path, options, on_report=told.append).train()
     lines = [orjson.loads(line) for line in (tmp_path / "log.jsonl").read_bytes().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [3, 6, 7]
     assert [line["step"] for line in lines if "validation_loss" in line] == [2, 4, 6, 7]
-    assert saved == [4, 7]
+    assert [values["step"] for values in told] == [2, 4, 6, 7]
+    assert all("validation_loss" in values for values in told)
+    assert checkpoints(tmp_path) == [4, 7]
 
 
-def test_without_a_number_a_checkpoint_comes_at_each_epochs_end(material, tmp_path):
-    saved = []
-    run = material.run(tmp_path, {"epochs": 2}, on_checkpoint=lambda progress, _: saved.append(progress.epoch))
-    run.train()
-    assert len(saved) == 2
-    assert saved[0] == pytest.approx(1.0, abs=8 / len(material.rows))
-    assert saved[1] == 2.0
+@pytest.mark.parametrize(("every", "count"), [(None, 2), (1.0, 2), (0.5, 4)])
+def test_checkpoints_come_each_epoch_or_each_part_of_one(material, tmp_path, every, count):
+    kept = {"every_epochs": every, "keep": 9}
+    material.run(tmp_path, {"epochs": 2, "checkpoints": kept}).train()
+    saved = checkpoints(tmp_path)
+    per_epoch = len(material.rows) / 8
+    assert len(saved) == count
+    for number, step in enumerate(saved, 1):
+        assert step == math.ceil(round(number * 2 / count * per_epoch, 6))
+
+
+def test_only_the_latest_checkpoints_and_the_best_are_kept(material, tmp_path):
+    kept = {"every_steps": 2, "keep": 2, "keep_best": True}
+    settings = {
+        "max_steps": 12,
+        "learning_rate": 0.3,
+        "warmup_steps": 6,
+        "data": with_validation(),
+        "checkpoints": kept,
+    }
+    trained = material.run(tmp_path, settings).train()
+    best = trained.progress.best_step
+    assert checkpoints(tmp_path) == sorted({10, 12, best})
+    assert best < 10
+
+
+def test_the_phase_leaves_its_best_weights_where_it_is_told_to(material, tmp_path):
+    settings = {"max_steps": 12, "learning_rate": 0.3, "warmup_steps": 6, "data": with_validation()}
+    kept = {"every_steps": 2, "keep": 1, "export": "best"}
+    trained = material.run(tmp_path, settings | {"checkpoints": kept}).train()
+    best = trained.progress.best_step
+    assert best < 12
+    from core.training.checkpoints import CheckpointPieces, step_directory
+
+    pieces = CheckpointPieces(step_directory(tmp_path / "checkpoints", best), 1)
+    for name, weight in trained.engine.weights():
+        assert torch.equal(weight.flatten(), pieces.read(f"{name}/weight", 0, weight.numel())), name
+
+
+def test_a_checkpoint_comes_when_it_is_time(material, tmp_path):
+    kept = {"every_minutes": 1e-9, "keep": 9}
+    material.run(tmp_path, {"max_steps": 4, "checkpoints": kept}).train()
+    assert checkpoints(tmp_path) == [1, 2, 3, 4]
+    lines = [orjson.loads(line) for line in (tmp_path / "log.jsonl").read_bytes().splitlines()]
+    assert [line["step"] for line in lines if "validation_loss" in line] == [4]
+
+
+def test_a_step_that_is_not_finite_is_left_out_and_listed(material, tmp_path, monkeypatch):
+    from core.training.data_parallel import DataParallel
+
+    real, at = DataParallel.step, []
+
+    def poisoned(engine, figures, rate):
+        at.append(len(at))
+        return real(engine, figures * (math.nan if len(at) == 3 else 1), rate)
+
+    monkeypatch.setattr(DataParallel, "step", poisoned)
+    trained = material.run(tmp_path, {"max_steps": 6, "on_nonfinite": "skip"}).train()
+    assert (trained.summary["skipped_steps"], trained.progress.updates) == (1, 5)
+    event = orjson.loads((tmp_path / "events.jsonl").read_bytes())
+    assert (event["step"], event["kind"], event["loss"]) == (3, "skipped", None)
+    assert event["documents"]
+    assert [step for step, _ in logged(tmp_path)] == [1, 2, 4, 5, 6]
+    assert all(torch.isfinite(weight).all() for _, weight in trained.engine.weights())
+
+
+def logged(directory) -> list[tuple[int, float]]:
+    lines = [orjson.loads(line) for line in (directory / "log.jsonl").read_bytes().splitlines()]
+    return [(line["step"], line["loss"]) for line in lines if "loss" in line]
+
+
+def with_validation() -> PhaseData:
+    return PhaseData(sources=["d"], sequence_length=128, validation=40)
+
+
+def test_a_loss_that_stands_out_is_a_spike_and_not_the_next_usual():
+    random = np.random.default_rng(0)
+    watch = LossWatch()
+    usual = [watch.is_spike(2 + 0.01 * random.normal()) for _ in range(200)]
+    assert not any(usual)
+    assert watch.is_spike(2.5)
+    assert watch.mean == pytest.approx(2, abs=0.01)
+    assert watch.is_spike(2.5)
+
+
+def test_what_does_not_fit_is_known_before_the_first_step_with_what_would(material, tmp_path, monkeypatch):
+    from core.training.data_parallel import DataParallel
+
+    real = DataParallel.forward
+
+    def small_device(engine, batch):
+        if batch.input_ids.shape[0] > 2:
+            raise torch.OutOfMemoryError("no more")
+        return real(engine, batch)
+
+    monkeypatch.setattr(DataParallel, "forward", small_device)
+    with pytest.raises(ResourceError, match=r"micro-batch of 8 rows of \d+ tokens .*micro_batch_size=2 does"):
+        material.run(tmp_path, {"max_steps": 2, "micro_batch_size": 8}).train()
+    assert not logged(tmp_path)
+    monkeypatch.setattr(DataParallel, "forward", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("none")))
+    with pytest.raises(ResourceError, match="what would help, the cheapest first: gradient_checkpointing=true"):
+        material.run(tmp_path, {"max_steps": 2, "micro_batch_size": 8}).train()
+
+
+def test_the_rehearsal_of_the_largest_micro_batch_changes_nothing(material, tmp_path, monkeypatch, usual):
+    from core.training.trainer import _Training
+
+    monkeypatch.setattr(_Training, "_rehearse", lambda self: None)
+    assert curve(material, tmp_path) == usual
 
 
 def test_adapters_train_what_the_recipe_names(material):

@@ -10,10 +10,12 @@ from torch.nn.functional import cross_entropy
 
 from core.errors import DataError, RecipeError
 from core.training.batches import IGNORED, collate
-from core.training.checkpoints import newest_valid, save_checkpoint
+from core.training.checkpoints import newest_valid
+from core.training.data_parallel import DataParallel
+from core.training.engine import World
 from core.training.log import TrainingLog
+from core.training.order import make_sampler
 from core.training.schedule import learning_rate
-from core.training.trainer import make_sampler
 from tests.training.conftest import phase
 
 
@@ -68,52 +70,70 @@ class Killed(Exception):
     """What a kill looks like to the loop."""
 
 
-@pytest.mark.parametrize("kills", [[3], [5, 9], [4, 4, 11]])
-def test_a_killed_run_resumes_to_the_same_losses_and_weights(material, tmp_path, kills):
-    settings = {"max_steps": 14, "checkpoints": {"every_steps": 3}, "epochs": None}
-    undisturbed = material.run(tmp_path / "a", settings)
-    undisturbed.train()
-    kept = []
+def train_until_killed(monkeypatch, run, kill: int | None):
+    """Trains, dying before step `kill` (0-based)."""
+    real = DataParallel.step
+    done = 0
 
-    def keep(progress, saved):
-        kept.append(saved.rename(tmp_path / "kept" / f"step-{progress.step}-{len(kept)}"))
+    def dying(engine, figures, rate):
+        nonlocal done
+        if kill is not None and done == kill:
+            raise Killed
+        done += 1
+        return real(engine, figures, rate)
 
-    (tmp_path / "kept").mkdir()
-    for kill in [*kills, None]:
-        run = material.run(tmp_path / "b", settings, on_checkpoint=keep)
-        step = run._step
-
-        def dying(optimizer, batch, rate, at, step=step, kill=kill):
-            if at == kill:
-                raise Killed
-            return step(optimizer, batch, rate, at)
-
-        object.__setattr__(run, "_step", dying)
-        resume, refused = newest_valid(kept, "f")
-        assert not refused
+    with monkeypatch.context() as patch:
+        patch.setattr(DataParallel, "step", dying)
         if kill is None:
-            run.train(resume)
-        else:
-            with pytest.raises(Killed):
-                run.train(resume)
+            return run.train()
+        with pytest.raises(Killed):
+            run.train()
+    return None
+
+
+@pytest.mark.parametrize("kills", [[3], [5, 3], [4, 1, 7]])
+@pytest.mark.parametrize(
+    "method",
+    [
+        {},
+        {"method": "lora", "lora": {"rank": 4, "dropout": 0.1}, "neftune_alpha": 5.0},
+        {"optimizer": "adamw_8bit"},
+        {"optimizer": "paged_adamw_32bit", "gradient_checkpointing": True},
+    ],
+    ids=["full", "lora", "8bit", "paged"],
+)
+def test_a_killed_run_resumes_to_the_same_losses_and_weights(material, tmp_path, monkeypatch, kills, method):
+    settings = {"max_steps": 14, "checkpoints": {"every_steps": 3}, "epochs": None, **method}
+    undisturbed = material.run(tmp_path / "a", settings, material.adapted(settings))
+    calm = undisturbed.train()
+    for kill in [*kills, None]:
+        run = material.run(tmp_path / "b", settings, material.adapted(settings))
+        trained = train_until_killed(monkeypatch, run, kill)
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
-    for one, other in zip(undisturbed.model.parameters(), run.model.parameters(), strict=True):
-        assert torch.equal(one, other)
+    assert not trained.summary["refused_checkpoints"]
+    for (name, one), (_, other) in zip(calm.engine.weights(), trained.engine.weights(), strict=True):
+        assert torch.equal(one, other), name
 
 
 def test_a_broken_checkpoint_is_named_and_the_one_before_it_used(material, tmp_path):
-    run = material.run(tmp_path, {"max_steps": 2})
-    _, optimizer = run.train()
-    for step in (1, 2, 3):
-        save_checkpoint(tmp_path / f"step-{step}", optimizer, {"step": step, "fingerprint": "f"})
-    weights = tmp_path / "step-3" / "weights.safetensors"
+    run = material.run(tmp_path, {"max_steps": 9, "checkpoints": {"every_steps": 2, "keep": 9}})
+    run.train()
+    found, refused = newest_valid(tmp_path / "checkpoints", "f", World())
+    assert (found.name, refused) == ("step-00000009", [])
+    weights = found / "rank-00000.safetensors"
     weights.write_bytes(weights.read_bytes()[:-10])
-    (tmp_path / "step-4").mkdir()
-    found, refused = newest_valid(sorted(tmp_path.glob("step-*")), "f")
-    assert found == tmp_path / "step-2"
-    assert any("step-3/weights.safetensors" in reason and "truncated" in reason for reason in refused)
-    assert any("step-4" in reason for reason in refused)
-    found, refused = newest_valid([tmp_path / "step-1"], "of another recipe")
+    state = tmp_path / "checkpoints" / "step-00000008" / "state.json"
+    state.write_bytes(state.read_bytes()[:-40])
+    old = tmp_path / "checkpoints" / "step-00000006" / "state.json"
+    old.write_bytes(old.read_bytes().replace(b'"format": 2', b'"format": 1'))
+    found, refused = newest_valid(tmp_path / "checkpoints", "f", World())
+    assert found.name == "step-00000004"
+    assert "step-00000009/rank-00000.safetensors: is not what was written" in refused[0]
+    assert "step-00000008: not a whole checkpoint" in refused[1]
+    assert "step-00000006: a checkpoint in format 1, and this version reads 2" in refused[2]
+    trained = run.train()
+    assert len(trained.summary["refused_checkpoints"]) == 3
+    found, refused = newest_valid(tmp_path / "checkpoints", "of another recipe", World())
     assert found is None
     assert "another recipe" in refused[0]
 
@@ -141,7 +161,7 @@ def test_validation_loss_is_the_mean_over_its_target_tokens(material, tmp_path):
     import orjson
 
     run = material.run(tmp_path, {"max_steps": 3, "micro_batch_size": 2})
-    progress, _ = run.train()
+    progress = run.train().progress
     whole = collate([material.validation[index] for index in range(len(material.validation))], padding=1)
     logits = run.model(input_ids=whole.input_ids, position_ids=whole.position_ids, use_cache=False).logits
     expected = cross_entropy(logits[:, :-1].flatten(0, 1), whole.targets[:, 1:].flatten(), ignore_index=IGNORED)
@@ -161,11 +181,6 @@ def test_schedules_warm_up_to_the_peak_and_end_at_the_floor(schedule):
 
 
 def test_a_checkpoint_of_another_model_is_refused(material, tmp_path):
-    from core.training.checkpoints import load_checkpoint
-    from core.training.optimizer import Optimizer, World
-
-    _, optimizer = material.run(tmp_path, {"max_steps": 1}).train()
-    save_checkpoint(tmp_path / "saved", optimizer, {"step": 1, "fingerprint": "f"})
-    other = Optimizer(material.model(num_hidden_layers=3), phase(), World())
-    with pytest.raises(DataError, match="weights of another model"):
-        load_checkpoint(tmp_path / "saved", other)
+    material.run(tmp_path, {"max_steps": 1}).train()
+    with pytest.raises(DataError, match=r"weights of another model \(model.layers.2"):
+        material.run(tmp_path, {"max_steps": 2}, material.model(num_hidden_layers=3)).train()
