@@ -37,6 +37,11 @@ FAILURE = "failure.json"  # what the user did wrong, as a worker found it
 def check_training(job: Job) -> None:
     """What training needs beyond a valid recipe, found before anything starts. Raises ResourceError."""
     recipe = job.recipe
+    if recipe.model.extend is not None:
+        raise ResourceError(
+            "model.extend: this version's training does not extend the base yet; core.models.extend.extend_depth makes "
+            "an extended model, to be given as model.base"
+        )
     for name, phase in recipe.train.items():
         if phase.method == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
             raise ResourceError(f"train.{name}.method: qlora needs bitsandbytes, which is not installed")

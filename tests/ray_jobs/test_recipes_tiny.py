@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,23 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
+from core.instructions.benchmarks import trained_on
 from core.recipe.resolve import load_recipe
 from core.tokens.shards import TokenRows
 from ray_jobs.run import run_stages
 
 pytestmark = pytest.mark.ray
 
-RECIPES = ["birbal-200k", "birbal-400k", "birbal-700k", "goat-7b", "goat-7b-refusals", "smaug-34b", "smaug-72b"]
+RECIPES = [
+    "birbal-200k",
+    "birbal-400k",
+    "birbal-700k",
+    "goat-7b",
+    "goat-7b-refusals",
+    "moxin-7b",
+    "smaug-34b",
+    "smaug-72b",
+]
 
 
 def tokenized(name: str, runs: Path, *overrides: str) -> Path:
@@ -85,6 +96,31 @@ def test_birbal_draws_by_score_and_leaves_out_what_the_paper_does(ray_cluster: s
     assert reasons.count(("math_instruct", "denied_phrase")) == 4
     assert reasons.count(("math_instruct", "too_few_words")) == 1
     assert ("lima", "exact_duplicate") in reasons
+
+
+def test_moxin_cleans_text_and_code_as_the_paper_says(ray_cluster: str, tmp_path: Path) -> None:
+    run_stages(["curate"], "moxin-7b", [], "tiny", tmp_path, None, None, False)
+    curated = tmp_path / "moxin-7b-tiny/curate"
+    dropped = Counter(
+        (row["source"], row["step"], row["reason"])
+        for path in (curated / "dropped").glob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    )
+    assert dropped["slimpajama", "length", "too_few_letters"] == 5
+    assert dropped["slimpajama", "minhash_dedup", "near_duplicate"] == 6
+    assert dropped["dclm", "exact_dedup", "exact_duplicate"] == 5  # of texts in the other source
+    assert dropped["stack", "exact_dedup", "exact_duplicate"] == 5
+    assert (
+        dropped["stack", "minhash_dedup", "near_duplicate"] + dropped["stack", "minhash_dedup#2", "near_duplicate"] == 4
+    )
+    best = pq.read_table(curated / "documents/dclm")["text"].to_pylist()
+    assert len(best) == (200 - 5) // 10
+    assert all("That is why" in text for text in best)
+    assert dropped["dclm", "quality", "low_quality"] == 200 - 5 - len(best)
+    trained = set()
+    for name in load_recipe("moxin-7b", "tiny").recipe.train["capability"].data.sources:
+        trained |= trained_on(pq.read_table(curated / "documents" / name))
+    assert {"arc_challenge", "arc_easy", "hellaswag", "mmlu", "piqa", "winogrande"} <= trained
 
 
 def test_the_same_recipes_run_on_real_files(ray_cluster: str, tmp_path: Path, shared_data: Path) -> None:
