@@ -19,7 +19,8 @@ from core.errors import RaycipeError, ResourceError
 from core.models.attention import NEED_GPU, check_attention
 from core.planning.disk import adapter_count, bytes_on_disk, parameter_count
 from core.recipe.schema import Recipe
-from core.training.health import behind
+from core.training.checkpoints import CHECKPOINTS
+from core.training.health import HEARTBEATS, behind
 from core.training.log import LOG, latest
 from core.training.options import BASE, Phase
 from core.training.order import make_sampler
@@ -27,10 +28,8 @@ from core.training.phase import Start
 from ray_jobs.job import Job
 from ray_jobs.training_table import show, told
 
-CHECKPOINTS = "checkpoints"
-WORKERS = "workers"  # how far each has come
 RAY = "ray"  # Ray Train's own storage
-NOT_RESULTS = (CHECKPOINTS, WORKERS, RAY)  # what a finished phase leaves behind
+NOT_RESULTS = (CHECKPOINTS, HEARTBEATS, RAY)  # what a finished phase leaves behind
 FAILURE = "failure.json"  # what the user did wrong, as a worker found it
 
 
@@ -229,7 +228,7 @@ def _train_phase(
 def _why_workers_died(error: Exception, directory: Path) -> str | None:
     """What can be said of workers that died or hung; None where one raised an error of our own making."""
     failures: dict[int, Exception] = getattr(error, "worker_failures", None) or {}
-    late = behind(directory / WORKERS)
+    late = behind(directory / HEARTBEATS)
     late = f"; {late}" if late else ""
     for rank, cause in failures.items():
         if type(cause).__name__ != "UserExceptionWithTraceback":

@@ -24,6 +24,7 @@ from core.training.engine import Piece, World
 if TYPE_CHECKING:
     import torch
 
+CHECKPOINTS = "checkpoints"  # in a phase's directory
 STATE = "state.json"
 FORMAT = 2  # of the files of a checkpoint
 

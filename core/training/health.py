@@ -7,8 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.training.options import Phase
 
+HEARTBEATS = "workers"  # in a phase's directory
 SPIKE = 6.0  # standard deviations above the usual loss
 USUAL = 0.98  # weight of the past in the usual loss: some fifty steps
 FIRST = 20  # steps before which nothing is unusual
@@ -86,6 +90,6 @@ def largest_fitting(fits: Callable[[int], bool], rows: int) -> int | None:
     return None
 
 
-def heaviest(batches: Sequence[Sequence[int]], lengths: Sequence[int]) -> Sequence[int]:
+def heaviest(batches: Sequence[Sequence[int]], lengths: NDArray[np.integer]) -> Sequence[int]:
     """The micro-batch with most tokens, padding included."""
     return max(batches, key=lambda rows: len(rows) * max((int(lengths[row]) for row in rows), default=0))

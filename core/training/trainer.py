@@ -24,6 +24,7 @@ from core.tokens.sampler import Sampler
 from core.tokens.shards import TokenRows
 from core.training.batches import Batch, collate, without_targets
 from core.training.checkpoints import (
+    CHECKPOINTS,
     CheckpointPieces,
     CheckpointWriter,
     forget_unfinished,
@@ -34,7 +35,7 @@ from core.training.checkpoints import (
 )
 from core.training.data_parallel import DataParallel
 from core.training.engine import Engine, Update, World
-from core.training.health import Heartbeat, LossWatch, heaviest, largest_fitting, too_large
+from core.training.health import HEARTBEATS, Heartbeat, LossWatch, heaviest, largest_fitting, too_large
 from core.training.log import TrainingLog
 from core.training.objectives import Objective, make_objective
 from core.training.options import Phase
@@ -42,9 +43,8 @@ from core.training.order import make_sampler, micro_batches
 from core.training.reference import ReferenceLogps, compute_reference
 from core.training.schedule import learning_rate
 from core.training.throughput import FlopCount, Meter, Work
+from core.training.zero_settings import size_of
 
-CHECKPOINTS = "checkpoints"  # in a phase's directory
-HEARTBEATS = "workers"
 SHOWN_DOCUMENTS = 5
 
 
@@ -125,7 +125,6 @@ class _Training:
         self.width = int(run.rows.lengths.max()) if run.options.compile else None
         self.progress = Progress()
         self.refused: list[str] = []
-        self.resumed_at: int | None = None
         self.references: dict[int, ReferenceLogps] = {}
         self.saved_at = time.monotonic()
 
@@ -212,8 +211,8 @@ class _Training:
         if not update.applied and self.options.on_nonfinite == "stop":
             raise RecipeError(
                 f"step {progress.step + 1}: the loss is {loss} and the gradient norm {update.gradient_norm} "
-                f"(documents {self._documents(batch)}). The last checkpoint is kept. Try a lower learning_rate, a "
-                "longer warm-up or a smaller max_gradient_norm, or on_nonfinite: skip."
+                f"(documents {_some(self._documents(batch))}). The last checkpoint is kept. Try a lower "
+                "learning_rate, a longer warm-up or a smaller max_gradient_norm, or on_nonfinite: skip."
             )
         progress.step += 1
         progress.epoch = round(self.sampler.epoch(progress.step), 6)
@@ -234,7 +233,6 @@ class _Training:
         self, log: TrainingLog | None, kind: str, loss: float, norm: float, usual: float, batch: np.ndarray
     ) -> None:
         if log:
-            documents = [name for row in batch for name in self.rows.documents(int(row))]
             log.event(
                 {
                     "step": self.progress.step,
@@ -242,7 +240,7 @@ class _Training:
                     "loss": loss if math.isfinite(loss) else None,
                     "gradient_norm": norm if math.isfinite(norm) else None,
                     "usual": usual if self.progress.usual.steps > 1 else None,
-                    "documents": documents,
+                    "documents": self._documents(batch),
                 }
             )
 
@@ -326,12 +324,11 @@ class _Training:
         found, self.refused = newest_valid(storage, self.run_.fingerprint, self.world)
         if found is not None:
             self.progress = Progress.restored(self._load(found)["progress"])
-            self.resumed_at = self.progress.step
 
     def _load(self, directory: Path) -> dict[str, Any]:
         state = read_state(directory, self.run_.fingerprint)
         pieces = CheckpointPieces(directory, state["world_size"])
-        sizes = {name: int(getattr(p, "ds_numel", p.numel())) for name, p in self.engine.parameters.items()}
+        sizes = {name: size_of(parameter) for name, parameter in self.engine.parameters.items()}
         require_same_model(directory, pieces, sizes)
         self.engine.load(pieces, state["progress"]["updates"])
         return state
@@ -378,7 +375,7 @@ class _Training:
         step = self.sampler.heaviest_step(self.rows.lengths, options.micro_batch_size, world.size)
         batch = self.sampler.batch(step)
         mine = micro_batches(batch, options.micro_batch_size, world.rank, world.size)
-        numbers = heaviest(mine, self.rows.lengths.tolist()) or [int(batch[0])]
+        numbers = heaviest(mine, self.rows.lengths) or [int(batch[0])]
         torch.manual_seed(0)
         try:
             self._forward_backward(self._inputs(self.rows, numbers), 0.0)
@@ -403,10 +400,8 @@ class _Training:
     def _size(self, batch: np.ndarray) -> tuple[int, int]:
         return int(self.rows.lengths[batch].sum()), int(self.rows.target_tokens[batch].sum())
 
-    def _documents(self, batch: np.ndarray) -> str:
-        names = [name for row in batch for name in self.rows.documents(int(row))]
-        more = len(names) - SHOWN_DOCUMENTS
-        return ", ".join(names[:SHOWN_DOCUMENTS]) + (f" and {more} more" if more > 0 else "")
+    def _documents(self, batch: np.ndarray) -> list[str]:
+        return [name for row in batch for name in self.rows.documents(int(row))]
 
     def _summary(self, meter: Meter) -> dict[str, Any]:
         """What is worth knowing of a finished phase."""
@@ -433,6 +428,11 @@ class _Training:
             **({"preference": preference} if options.preference else {}),
             "refused_checkpoints": self.refused,
         }
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - SHOWN_DOCUMENTS
+    return ", ".join(names[:SHOWN_DOCUMENTS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _without_loss(figures: dict[str, float]) -> dict[str, float]:

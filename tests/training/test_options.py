@@ -90,7 +90,13 @@ def test_checkpoints_come_each_epoch_or_each_part_of_one(material, tmp_path, eve
         assert step == math.ceil(round(number * 2 / count * per_epoch, 6))
 
 
-def test_only_the_latest_checkpoints_and_the_best_are_kept(material, tmp_path):
+@pytest.fixture
+def ruined_after_4(monkeypatch) -> None:
+    """A learning rate that is right for four steps and ruins the weights from then on."""
+    monkeypatch.setattr("core.training.trainer.learning_rate", lambda step, *_: 1e-3 if step < 4 else 10.0)
+
+
+def test_only_the_latest_checkpoints_and_the_best_are_kept(material, tmp_path, ruined_after_4):
     kept = {"every_steps": 2, "keep": 2, "keep_best": True}
     settings = {
         "max_steps": 12,
@@ -105,8 +111,8 @@ def test_only_the_latest_checkpoints_and_the_best_are_kept(material, tmp_path):
     assert best < 10
 
 
-def test_the_phase_leaves_its_best_weights_where_it_is_told_to(material, tmp_path):
-    settings = {"max_steps": 12, "learning_rate": 0.3, "warmup_steps": 6, "data": with_validation()}
+def test_the_phase_leaves_its_best_weights_where_it_is_told_to(material, tmp_path, ruined_after_4):
+    settings = {"max_steps": 12, "data": with_validation()}
     kept = {"every_steps": 2, "keep": 1, "export": "best"}
     trained = material.run(tmp_path, settings | {"checkpoints": kept}).train()
     best = trained.progress.best_step
