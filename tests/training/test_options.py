@@ -93,7 +93,7 @@ def test_checkpoints_come_each_epoch_or_each_part_of_one(material, tmp_path, eve
 @pytest.fixture
 def ruined_after_4(monkeypatch) -> None:
     """A learning rate that is right for four steps and ruins the weights from then on."""
-    monkeypatch.setattr("core.training.trainer.learning_rate", lambda step, *_: 1e-3 if step < 4 else 10.0)
+    monkeypatch.setattr("core.training.trainer.learning_rate", lambda step, *_: 1e-3 if step < 4 else 0.5)
 
 
 def test_only_the_latest_checkpoints_and_the_best_are_kept(material, tmp_path, ruined_after_4):
