@@ -113,7 +113,7 @@ def test_only_the_latest_checkpoints_and_the_best_are_kept(material, tmp_path, r
 
 
 def test_the_phase_leaves_its_best_weights_where_it_is_told_to(material, tmp_path, ruined_after_4):
-    settings = {"max_steps": 12, "on_nonfinite": "skip", "on_nonfinite": "skip", "data": with_validation()}
+    settings = {"max_steps": 12, "on_nonfinite": "skip", "data": with_validation()}
     kept = {"every_steps": 2, "keep": 1, "export": "best"}
     trained = material.run(tmp_path, settings | {"checkpoints": kept}).train()
     best = trained.progress.best_step
