@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from core.evaluation.task_files import find_tasks, write_tasks
 from core.instructions.benchmarks import is_marked, trained_on
 from core.recipe.benchmarks import names_benchmarks
 from core.training.options import BASE
-from core.training.phase import Start
+from ray_jobs.base import write_base
 from ray_jobs.job import Job
 from ray_jobs.parallel import each
 from ray_jobs.tokenize import document_files
@@ -158,22 +159,13 @@ def _model_dirs(job: Job, models: list[str], stage: Stage) -> dict[str, Path]:
     directories = {name: job.run_dir / "train" / name / "model" for name in models}
     if BASE not in models:
         return directories
-    directories[BASE] = stage.directory / WORK / "base-model"
-    start = Start(job.recipe.model, None, job.recipe.seed)
-    tokenizer_dir = job.run_dir / "tokenize" / "tokenizer"
-
-    def write_base(target: Path) -> None:
-        from core.tokens.tokenizer import load_tokenizer
-
-        tokenizer = load_tokenizer(tokenizer_dir)
-        temporary = target.with_name(".base-model")
-        start.load(tokenizer).save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        temporary.rename(target)
-
-    for _ in each(job.session, write_base, [] if directories[BASE].exists() else [directories[BASE]]):
+    if job.recipe.model.extend is not None:
+        return directories | {BASE: job.run_dir / BASE / "model"}
+    base = stage.directory / WORK / "base-model"
+    write = partial(write_base, job.recipe, job.run_dir / "tokenize" / "tokenizer")
+    for _ in each(job.session, write, [] if base.exists() else [base]):
         pass
-    return directories
+    return directories | {BASE: base}
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ from core.instructions.task_documents import task_documents
 from core.instructions.task_selection import NaturalInstructions
 from core.recipe.schema import Recipe
 from core.training.phase import Start
+from ray_jobs.base import model_fingerprint
 from ray_jobs.job import Job
 from ray_jobs.parallel import each, each_prepared
-from ray_jobs.train import model_fingerprint
 
 WORK = ".work"
 PIECE = 1_000  # instances

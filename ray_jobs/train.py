@@ -12,11 +12,12 @@ import orjson
 
 import core.errors
 from core.artifacts.atomic import write_json
-from core.artifacts.fingerprint import code_version, files_identity, fingerprint
+from core.artifacts.fingerprint import code_version, fingerprint
 from core.artifacts.seeds import derive_seed
 from core.artifacts.stage import Stage, read_manifest
 from core.errors import RaycipeError, ResourceError
 from core.models.attention import NEED_GPU, check_attention
+from core.models.extend import extended_config
 from core.planning.disk import adapter_count, bytes_on_disk, parameter_count
 from core.recipe.schema import Recipe
 from core.training.checkpoints import CHECKPOINTS
@@ -25,9 +26,11 @@ from core.training.log import LOG, latest
 from core.training.options import BASE, Phase
 from core.training.order import make_sampler
 from core.training.phase import Start
+from ray_jobs.base import first_start
 from ray_jobs.job import Job
 from ray_jobs.training_table import show, told
 
+TOKENIZER = "tokenizer"  # beside the phases' token shards
 RAY = "ray"  # Ray Train's own storage
 NOT_RESULTS = (CHECKPOINTS, HEARTBEATS, RAY)  # what a finished phase leaves behind
 FAILURE = "failure.json"  # what the user did wrong, as a worker found it
@@ -36,11 +39,6 @@ FAILURE = "failure.json"  # what the user did wrong, as a worker found it
 def check_training(job: Job) -> None:
     """What training needs beyond a valid recipe, found before anything starts. Raises ResourceError."""
     recipe = job.recipe
-    if recipe.model.extend is not None:
-        raise ResourceError(
-            "model.extend: this version's training does not extend the base yet; core.models.extend.extend_depth makes "
-            "an extended model, to be given as model.base"
-        )
     for name, phase in recipe.train.items():
         if phase.method == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
             raise ResourceError(f"train.{name}.method: qlora needs bitsandbytes, which is not installed")
@@ -58,6 +56,8 @@ def check_training(job: Job) -> None:
     declared, tokenizer = recipe.model.config, recipe.model.tokenizer
     if declared is None or tokenizer is None or tokenizer.train is None:
         return
+    if recipe.model.extend is not None:
+        declared = extended_config(declared, recipe.model.extend)
     vocabulary = tokenizer.train.vocabulary
     whole = parameter_count(declared, vocabulary)
     free = shutil.disk_usage(job.run_dir).free
@@ -75,7 +75,7 @@ def train(job: Job) -> dict[str, Any]:
     """Trains every phase that is not finished. Returns each phase's summary."""
     tokens = read_manifest(job.run_dir / "tokenize")
     assert tokens is not None
-    starts: dict[str, tuple[Path | None, str]] = {BASE: (None, model_fingerprint(job.recipe))}
+    starts = {BASE: first_start(job, _files_below(tokens, TOKENIZER))}
     before = BASE
     summaries = {}
     for name, phase in job.recipe.train.items():
@@ -89,7 +89,7 @@ def train(job: Job) -> dict[str, Any]:
             },
             seed=job.recipe.seed,
             code=code_version("core/models", "core/training", "core/tokens", "core/artifacts/seeds.py"),
-            inputs={"tokenize": fingerprint(_files_below(tokens, name)), "model": start_print},
+            inputs={"tokenize": fingerprint(_files_below(tokens, name, TOKENIZER)), "model": start_print},
         )
         if stage.manifest is None:
             reference = _open_reference(job, name, phase, tokens, start_print)
@@ -119,19 +119,13 @@ def _open_reference(job: Job, name: str, phase: Phase, tokens: dict[str, Any], s
         recipe={"precision": phase.precision, "method": phase.method, "attention": job.recipe.model.attention},
         seed=job.recipe.seed,
         code=code_version("core/models", "core/training/losses.py", "core/training/reference.py"),
-        inputs={"tokenize": fingerprint(_files_below(tokens, name)), "model": start_print},
+        inputs={"tokenize": fingerprint(_files_below(tokens, name, TOKENIZER)), "model": start_print},
     )
 
 
-def model_fingerprint(recipe: Recipe) -> str:
-    """What the first phase starts from: the recipe's model section, and a local base's files."""
-    files = files_identity(Path(recipe.model.base)) if recipe.model.base else []
-    return fingerprint({"model": recipe.model.model_dump(mode="json"), "files": files})
-
-
-def _files_below(manifest: dict[str, Any], phase: str) -> list[Any]:
-    """The token shards of a phase and the tokenizer: another phase's change does not touch this one."""
-    return [entry for entry in manifest["files"] if entry["path"].startswith((f"{phase}/", "tokenizer/"))]
+def _files_below(manifest: dict[str, Any], *directories: str) -> list[Any]:
+    """A phase's own token shards and the tokenizer: another phase's change does not touch this one."""
+    return [entry for entry in manifest["files"] if Path(entry["path"]).parts[0] in directories]
 
 
 def choose_workers(recipe: Recipe, phase: Phase, name: str, cluster: dict[str, float]) -> tuple[int, bool]:

@@ -100,12 +100,31 @@ def load_model(
             **arguments,
         )
     except Exception as error:  # of many kinds: a truncated file alone raises three
-        raise ResourceError(
-            f"model {name}: cannot be loaded ({str(error).splitlines()[0]}). Give a directory with safetensors "
-            "weights, or let this machine reach the hub (HF_HUB_OFFLINE unset)."
-        ) from error
+        raise ResourceError(_not_had(name, error)) from error
     keep_samples_apart(model)
     return model
+
+
+def fetch_model(name: str, revision: str | None = None) -> Path:
+    """The directory of a model: `name` itself, or where the hub's copy is on this machine, fetched if need be.
+
+    Of the hub's files no weights but safetensors are fetched. Raises ResourceError where it cannot be had.
+    """
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, revision=revision, allow_patterns=["*.json", "*.safetensors", "*.model"]))
+    except Exception as error:  # of many kinds
+        raise ResourceError(_not_had(name, error)) from error
+
+
+def _not_had(name: str | Path, error: Exception) -> str:
+    return (
+        f"model {name}: cannot be loaded ({str(error).splitlines()[0]}). Give a directory with safetensors "
+        "weights, or let this machine reach the hub (HF_HUB_OFFLINE unset)."
+    )
 
 
 def stop_tokens(tokenizer: PreTrainedTokenizerFast) -> list[int]:

@@ -171,7 +171,7 @@ class Meter:
         speed = self._speed(self._read)
         self._read = replace(work)
         per_step = (work.training_seconds + work.paused_seconds) / work.steps
-        return {**speed, "memory_bytes": self._memory(), "seconds_left": round(steps_left * per_step, 1)}
+        return {**speed, "memory_bytes": self._memory(), "seconds_left": round(steps_left * per_step, 3)}
 
     def summary(self) -> dict[str, Any]:
         """The same of the whole run, with the device's name, the peak that mfu is a share of, and how many there are"""
