@@ -39,7 +39,8 @@ class Bar:
             self._progress.update(self._task, completed=done, note=note)
         elif time.monotonic() - self._printed >= LINE_EVERY:
             self._printed = time.monotonic()
-            self._console.print(f"{self._title}: {done}/{self._total} {note}".rstrip(), highlight=False, markup=False)
+            line = f"{self._title}: {done}/{self._total} {note}".rstrip()
+            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def advance(self, note: str = "") -> None:
         """One more is done."""

@@ -18,7 +18,7 @@ from core.artifacts.stage import Stage, read_manifest
 from core.errors import RaycipeError, ResourceError
 from core.models.attention import NEED_GPU, check_attention
 from core.models.extend import extended_config
-from core.planning.disk import adapter_count, bytes_on_disk, parameter_count
+from core.planning.disk import adapter_count, parameter_count, too_little_room
 from core.recipe.schema import Recipe
 from core.training.checkpoints import CHECKPOINTS
 from core.training.health import HEARTBEATS, behind
@@ -60,15 +60,12 @@ def check_training(job: Job) -> None:
         declared = extended_config(declared, recipe.model.extend)
     vocabulary = tokenizer.train.vocabulary
     whole = parameter_count(declared, vocabulary)
-    free = shutil.disk_usage(job.run_dir).free
     for name, phase in recipe.train.items():
+        directory = job.run_dir / "train" / name
         trainable = whole if phase.method == "full" else adapter_count(declared, phase.lora, vocabulary)
-        need = bytes_on_disk(phase, whole, trainable)
-        if need > free and read_manifest(job.run_dir / "train" / name) is None:
-            raise ResourceError(
-                f"train.{name}: needs {need / 1e9:.1f} GB on disk, and {job.run_dir} has {free / 1e9:.1f} GB free; "
-                "free some, choose another place with --runs-dir, or keep fewer checkpoints (checkpoints.keep)"
-            )
+        said = too_little_room(phase, whole, trainable, directory)
+        if said is not None and read_manifest(directory) is None:
+            raise ResourceError(f"train.{name}: {said}")
 
 
 def train(job: Job) -> dict[str, Any]:
@@ -214,9 +211,9 @@ def _train_phase(
             if not failure.exists():
                 raise
     if failure.exists():
-        told = orjson.loads(failure.read_bytes())
+        found = orjson.loads(failure.read_bytes())
         failure.unlink()
-        raise getattr(core.errors, told["kind"])(f"train.{name}: {told['message']}")
+        raise getattr(core.errors, found["kind"])(f"train.{name}: {found['message']}")
 
 
 def _why_workers_died(error: Exception, directory: Path) -> str | None:
@@ -303,6 +300,10 @@ def _work(config: dict[str, Any]) -> None:
     tokens: Path = config["tokens"]
     tokenizer = load_tokenizer(tokens / "tokenizer")
     model = build_model(config["start"], phase, tokenizer, world)
+    sizes = [(_weights_in(parameter), parameter.requires_grad) for parameter in model.parameters()]
+    trainable = sum(size for size, trained in sizes if trained)
+    if said := too_little_room(phase, sum(size for size, _ in sizes), trainable, directory):
+        raise ResourceError(said)
     validation = TokenRows.open(tokens / config["name"], "validation")
     trained = Run(
         model=model,
@@ -321,6 +322,14 @@ def _work(config: dict[str, Any]) -> None:
     counts = export_model(config["start"], phase, tokenizer, model, trained.engine, directory)
     if world.rank == 0:
         write_json(directory / "summary.json", {**trained.summary, **counts})
+
+
+def _weights_in(parameter: Any) -> int:
+    """Weights that a parameter stands for: a byte of a 4-bit one holds two."""
+    from core.training.zero_settings import size_of
+
+    packed = parameter.element_size() == 1 and not parameter.is_floating_point()
+    return size_of(parameter) * (2 if packed else 1)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 from core.models.options import Lora, ModelConfig
 from core.training.options import Phase
 
@@ -49,3 +52,20 @@ def bytes_on_disk(phase: Phase, parameters: int, trainable: int) -> int:
     checkpoints = phase.checkpoints
     kept = checkpoints.keep + 1 + (checkpoints.keep_best or checkpoints.export == "best")
     return kept * checkpoint + (parameters + trainable) * FP32
+
+
+def too_little_room(phase: Phase, parameters: int, trainable: int, directory: Path) -> str | None:
+    """What to say where the disk has too little room for a phase in `directory`; None where it has enough.
+
+    What the phase has written there already counts as room.
+    """
+    written = sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+    need = bytes_on_disk(phase, parameters, trainable) - written
+    there = next(place for place in (directory, *directory.parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if need <= free:
+        return None
+    return (
+        f"needs {need / 1e9:.1f} GB on disk, and {directory} has {free / 1e9:.1f} GB free; free some, choose another "
+        "place with --runs-dir, or keep fewer checkpoints (checkpoints.keep)"
+    )

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 from markupsafe import Markup
@@ -98,9 +99,13 @@ class Canvas:
         self.tips[name] = list(texts)
 
     def tips_along(self, axes: Axes, x: ArrayLike, y: ArrayLike, texts: Sequence[str]) -> None:
-        """Tips along a line: markers that cannot be seen but can be pointed at."""
-        (markers,) = axes.plot(x, y, "o", markersize=11, markeredgewidth=0, alpha=0.0, color=colour("ink"))
-        self.tip(markers, *texts)
+        """Tips along a line: markers that cannot be seen but can be pointed at. Where y is not finite there is none."""
+        xs, ys = np.asarray(x, float), np.asarray(y, float)
+        there = np.isfinite(ys)
+        (markers,) = axes.plot(
+            xs[there], ys[there], "o", markersize=11, markeredgewidth=0, alpha=0.0, color=colour("ink")
+        )
+        self.tip(markers, *(text for text, seen in zip(texts, there, strict=True) if seen))
 
 
 def draw(

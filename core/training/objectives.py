@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ class Objective(torch.nn.Module):
         super().__init__()
         self.model = model
         self.options = options
+
+    def named(self, means: Sequence[float]) -> dict[str, float]:
+        """The figures' means by name, with what follows from them."""
+        return dict(zip(self.figures, means, strict=True))
 
     def weight(self, rows: TokenRows, batch: np.ndarray) -> int:
         """Of how many things the figures of these rows are a sum: their mean is per target token, or per pair."""
@@ -74,6 +79,11 @@ class PreferencePairs(Objective):
             lost = preference.beta * (rejected - reference[1::2])
             told = torch.stack([won, lost, (won > lost).float(), chosen, rejected]).sum(dim=1)
         return torch.cat([losses.sum()[None], told])
+
+    def named(self, means: Sequence[float]) -> dict[str, float]:
+        """With the reward margin."""
+        named = super().named(means)
+        return named | {"reward_margin": named["reward_chosen"] - named["reward_rejected"]}
 
     def weight(self, rows: TokenRows, batch: np.ndarray) -> int:
         """Pairs."""

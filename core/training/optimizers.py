@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from core.training.options import Phase
+from core.training.zero_settings import dimensions_of
 
 if TYPE_CHECKING:
     import torch
@@ -17,23 +18,12 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], options: Phase) -> 
     """The phase's optimiser, its state allocated: what a first step takes is what every step takes.
 
     AdamW (Loshchilov & Hutter 2019) is torch's, fused; the paged ones and those with state in 8 bits by blocks
-    (Dettmers et al. 2022, https://arxiv.org/abs/2110.02861) are bitsandbytes'. Weight decay is on matrices only.
+    (Dettmers et al. 2022, https://arxiv.org/abs/2110.02861) are bitsandbytes'.
     """
     import torch
 
     found = list(parameters)
-    decayed = [parameter for parameter in found if parameter.ndim >= 2]
-    others = [parameter for parameter in found if parameter.ndim < 2]
-    groups = [
-        {"params": decayed, "weight_decay": options.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    settings: dict[str, Any] = {
-        "params": [group for group in groups if group["params"]],
-        "lr": options.learning_rate,
-        "betas": (options.beta1, options.beta2),
-        "eps": options.epsilon,
-    }
+    settings = adamw_settings(found, options)
     if options.optimizer == "adamw":
         adamw = torch.optim.AdamW(**settings, fused=True)
         for parameter in found:
@@ -55,6 +45,21 @@ def make_optimizer(parameters: Iterable[torch.nn.Parameter], options: Phase) -> 
         for place, parameter in enumerate(group["params"]):
             optimizer.init_state(group, parameter, number, place)  # type: ignore[attr-defined]
     return optimizer
+
+
+def adamw_settings(parameters: Iterable[torch.nn.Parameter], options: Phase) -> dict[str, Any]:
+    """What every AdamW is made with; parameters may be sharded. Weight decay is on matrices only."""
+    found = list(parameters)
+    groups = [
+        {"params": [each for each in found if dimensions_of(each) >= 2], "weight_decay": options.weight_decay},
+        {"params": [each for each in found if dimensions_of(each) < 2], "weight_decay": 0.0},
+    ]
+    return {
+        "params": [group for group in groups if group["params"]],
+        "lr": options.learning_rate,
+        "betas": (options.beta1, options.beta2),
+        "eps": options.epsilon,
+    }
 
 
 def state_of(optimizer: torch.optim.Optimizer, parameter: torch.nn.Parameter) -> Mapping[str, torch.Tensor]:

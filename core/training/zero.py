@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import RecipeError
 from core.training.engine import Piece, Pieces, Update, World
+from core.training.optimizers import adamw_settings
 from core.training.options import Phase
 from core.training.zero_pieces import Shards
-from core.training.zero_settings import dimensions_of, settings, start_deepspeed
+from core.training.zero_settings import settings, start_deepspeed
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +50,7 @@ class ZeRO:
         }
         _check_shardable(model, options)
         given = _cast(objective, self.parameters, torch.bfloat16 if options.precision == "bf16" else torch.float32)
-        self._adamw = _adamw(self.parameters, options)
+        self._adamw = torch.optim.AdamW(**adamw_settings(self.parameters.values(), options), fused=True)
         with contextlib.redirect_stdout(io.StringIO()):  # its bf16 optimiser prints how much memory is in use
             self._engine, self._optimizer, _, _ = deepspeed.initialize(
                 model=objective, optimizer=self._adamw, config=settings(options, world, model.parameters())
@@ -176,23 +177,6 @@ def sharded_loading(options: Phase, world: World) -> Iterator[None]:
     finally:
         integration.unset_hf_deepspeed_config()
         del held
-
-
-def _adamw(parameters: Mapping[str, Any], options: Phase) -> torch.optim.AdamW:
-    """AdamW (Loshchilov & Hutter 2019), with weight decay on matrices only."""
-    import torch
-
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters.values() if dimensions_of(p) >= 2], "weight_decay": options.weight_decay},
-        {"params": [p for p in parameters.values() if dimensions_of(p) < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=options.learning_rate,
-        betas=(options.beta1, options.beta2),
-        eps=options.epsilon,
-        fused=True,
-    )
 
 
 def _cast(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from core.models.adapters import add_adapters
 from core.models.create import create_model
 from core.models.options import Lora, ModelConfig
-from core.planning.disk import adapter_count, bytes_on_disk, parameter_count
+from core.planning.disk import adapter_count, bytes_on_disk, parameter_count, too_little_room
 from core.training.phase import export_model
 from tests.tokens.conftest import text_documents
 from tests.training.conftest import TINY, phase
@@ -48,3 +50,15 @@ def test_the_disk_asked_for_is_what_a_phase_writes(material, tmp_path):
     keep = run.options.checkpoints.keep
     estimate = bytes_on_disk(phase(), counts["parameters"], counts["trainable_parameters"])
     assert estimate == pytest.approx((keep + 1) * written + 2 * model, rel=0.1)
+
+
+def test_too_little_room_is_told_and_what_is_written_counts_as_room(tmp_path, monkeypatch):
+    need = bytes_on_disk(phase(), 1000, 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(need, 100, need - 100))
+    directory = tmp_path / "train" / "sft"
+    assert "GB free" in str(too_little_room(phase(), 1000, 1000, directory))
+    (directory / "checkpoints").mkdir(parents=True)
+    (directory / "checkpoints" / "part").write_bytes(bytes(99))
+    assert too_little_room(phase(), 1000, 1000, directory) is not None
+    (directory / "checkpoints" / "part").write_bytes(bytes(100))
+    assert too_little_room(phase(), 1000, 1000, directory) is None

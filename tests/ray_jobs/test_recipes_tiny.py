@@ -1,8 +1,9 @@
-"""The shipped recipes at `--scale tiny`, from their sources to token shards: the steps and code of the full ones."""
+"""The shipped recipes at `--scale tiny`, from their sources to a scored model: the steps and code of the full ones."""
 
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,13 @@ import pytest
 
 from core.instructions.benchmarks import trained_on
 from core.recipe.resolve import load_recipe
+from core.recipe.schema import Recipe
 from core.tokens.shards import TokenRows
+from core.training.options import BASE
 from ray_jobs.run import run_stages
+from tests.recipe.test_shipped_recipes import PUBLISHED
 
 pytestmark = pytest.mark.ray
-
-RECIPES = [
-    "birbal-200k",
-    "birbal-400k",
-    "birbal-700k",
-    "goat-7b",
-    "goat-7b-refusals",
-    "moxin-7b",
-    "smaug-34b",
-    "smaug-72b",
-]
 
 
 def tokenized(name: str, runs: Path, *overrides: str) -> Path:
@@ -56,13 +49,7 @@ def every_row_is_accounted_for(run: Path) -> dict[str, int]:
     return kept
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_goes_from_its_sources_to_its_token_shards(name: str, ray_cluster: str, tmp_path: Path) -> None:
-    run = tokenized(name, tmp_path)
-    recipe = load_recipe(name, "tiny").recipe
-    kept = every_row_is_accounted_for(run)
-    for source, wanted in (recipe.data.mixture or {}).items():
-        assert kept[source] == wanted or wanted == "all", source
+def every_sample_is_in_a_row(run: Path, recipe: Recipe, kept: dict[str, int]) -> None:
     summary = read(run / "tokenize/summary.json")["phases"]
     for phase, options in recipe.train.items():
         train, held_out = summary[phase]["train"], summary[phase]["validation"]
@@ -78,6 +65,46 @@ def test_a_recipe_goes_from_its_sources_to_its_token_shards(name: str, ray_clust
             first, second = np.split(pair.input_ids[: pair.sequence_lengths[:2].sum()], [pair.sequence_lengths[0]])
             assert not np.array_equal(first, second)
             assert rows.documents(0)[0] == rows.documents(0)[1]
+
+
+def every_phase_learnt(run: Path, recipe: Recipe) -> None:
+    for phase, options in recipe.train.items():
+        summary = read(run / "train" / phase / "summary.json")
+        assert summary["method"] == options.method
+        assert summary["zero_stage"] == options.zero_stage
+        lines = map(orjson.loads, (run / "train" / phase / "log.jsonl").read_bytes().splitlines())
+        assert min(line["loss"] for line in lines if "loss" in line) < summary["first_loss"]
+        whole = options.method == "full"
+        assert (summary["trainable_parameters"] == summary["parameters"]) == whole
+        config = read(run / "train" / phase / "model/config.json")
+        declared = recipe.model.config
+        assert declared is not None
+        extension = recipe.model.extend
+        assert config["num_hidden_layers"] == (len(extension.blocks) if extension else declared.num_hidden_layers)
+        if options.preference is not None:
+            assert (run / "reference" / phase / "manifest.json").exists()
+            assert summary["preference"]["last"]["reward_margin"] > summary["preference"]["first"]["reward_margin"]
+
+
+def every_model_is_scored(run: Path, recipe: Recipe) -> None:
+    assert recipe.evaluate is not None
+    scores = read(run / "evaluate/scores.json")
+    models = recipe.evaluate.models or [BASE, list(recipe.train)[-1]]
+    assert {(row["model"], row["task"]) for row in scores["scores"]} == set(product(models, recipe.evaluate.tasks))
+    page = (run / "report/index.html").read_text()
+    assert all(phase in page for phase in recipe.train)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_recipe_goes_from_its_sources_to_a_scored_model(name: str, ray_cluster: str, tmp_path: Path) -> None:
+    run_stages(["curate", "tokenize", "train", "evaluate", "report"], name, [], "tiny", tmp_path, None, None, False)
+    run, recipe = tmp_path / f"{name}-tiny", load_recipe(name, "tiny").recipe
+    kept = every_row_is_accounted_for(run)
+    for source, wanted in (recipe.data.mixture or {}).items():
+        assert kept[source] == wanted or wanted == "all", source
+    every_sample_is_in_a_row(run, recipe, kept)
+    every_phase_learnt(run, recipe)
+    every_model_is_scored(run, recipe)
 
 
 def test_birbal_draws_by_score_and_leaves_out_what_the_paper_does(ray_cluster: str, tmp_path: Path) -> None:

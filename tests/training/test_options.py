@@ -191,9 +191,9 @@ def test_what_does_not_fit_is_known_before_the_first_step_with_what_would(materi
 
 
 def test_the_rehearsal_of_the_largest_micro_batch_changes_nothing(material, tmp_path, monkeypatch, usual):
-    from core.training.trainer import _Training
+    from core.training.passes import Passes
 
-    monkeypatch.setattr(_Training, "_rehearse", lambda self: None)
+    monkeypatch.setattr(Passes, "rehearse", lambda self, rows, sampler: None)
     assert curve(material, tmp_path) == usual
 
 
