@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -232,6 +232,27 @@ def dedup(
         "verify": verify,
     }
     job.dedup(files, out, minhash, text_field, id_field, seed, on_error, address, as_json)
+
+
+@app.command(
+    "win-rate",
+    help="Score models as the LLM Efficiency Challenge did, from a table of their results.\n\n"
+    "FILE is CSV with the columns model, stage (open, closed), scenario, metric, higher_is_better (true, false) and "
+    "value, which may be empty. A scenario's win rate is the mean over its metrics, a stage's score the geometric mean "
+    "over its scenarios, the final score open / 3 + closed * 2 / 3. Nothing is rounded but what is printed.\n\n"
+    "The win rate on a metric, of N models of which a model beats b and k are equal to it, itself included: by the "
+    "rule challenge (b + 1/k) / N, by the rule helm (b + (k - 1)/2) / (N - 1). Without a value it has 0, or 1000 where "
+    "less is better.",
+    epilog="Example: raycipe win-rate results.csv        Example: raycipe win-rate results.csv --rule helm --json",
+)
+def win_rate(
+    file: Annotated[Path, typer.Argument(help="The table, as CSV.")],
+    rule: Annotated[Literal["challenge", "helm"], typer.Option(help="How a win rate is counted.")] = "challenge",
+    as_json: Json = False,
+) -> None:
+    from ray_jobs import win_rate as job
+
+    job.win_rate(file, rule, as_json)
 
 
 @app.command(epilog="Example: raycipe runs --runs-dir /data/runs --json")

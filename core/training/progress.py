@@ -22,6 +22,7 @@ class Progress:
     updates: int = 0  # steps that changed the weights
     skipped_steps: int = 0  # steps left out because something was not finite
     spikes: int = 0  # steps whose loss stood out
+    restarts: int = 0  # from a checkpoint, and gone on from to a later one
     seconds: float = 0.0  # of training, validation and checkpoints included; what a resume does again counts once
     sums: list[float] = field(default_factory=list)  # of the figures since the last log line ...
     weight: int = 0  # ... and of how many target tokens or pairs they are

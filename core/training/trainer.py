@@ -244,6 +244,7 @@ class _Training:
         found, self.refused = newest_valid(self.storage, self.run_.fingerprint, self.world)
         if found is not None:
             self.progress = Progress.restored(self._load(found)["progress"])
+            self.progress.restarts += 1
 
     def _load(self, directory: Path) -> dict[str, Any]:
         state = read_state(directory, self.run_.fingerprint)
@@ -302,6 +303,7 @@ class _Training:
             "best_step": progress.best_step,
             "skipped_steps": progress.skipped_steps,
             "spikes": progress.spikes,
+            "restarts": progress.restarts,
             **({"preference": preference} if options.preference else {}),
             "refused_checkpoints": self.refused,
         }

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,8 @@ from core.training.engine import World
 from core.training.log import TrainingLog
 from core.training.order import make_sampler
 from core.training.schedule import learning_rate
-from tests.training.conftest import phase
+from tests.training.conftest import Material, phase
+from tests.training.two_workers import run_workers
 
 
 def losses(directory) -> list[float]:
@@ -49,21 +52,31 @@ def plain_loop(material, options) -> tuple[list[float], torch.nn.Module]:
     return curve, model
 
 
-def test_the_loss_curve_is_that_of_a_plain_loop_for_200_steps(material, tmp_path):
-    settings = {"max_steps": 200, "weight_decay": 0.1, "warmup_steps": 10}
-    material.run(tmp_path, settings).train()
-    ours = losses(tmp_path)
-    plain, _ = plain_loop(material, phase(**settings))
+CURVE = {"max_steps": 200, "weight_decay": 0.1, "warmup_steps": 10, "epochs": None}
+SHARED_OUT = [(1, 4), (1, 1), (1, 8), (2, 4), (2, 1)]  # workers, rows of a micro-batch, of 8 rows in a step
+
+
+@pytest.fixture(scope="module")
+def plain_curve(material) -> list[float]:
+    return plain_loop(material, phase(**CURVE))[0]
+
+
+def curve_of(world: World, material: Material, directory: Path, micro_batch_size: int) -> list[float]:
+    run = material.run(directory, {**CURVE, "micro_batch_size": micro_batch_size})
+    replace(run, world=world).train()
+    return losses(directory) if world.rank == 0 else []
+
+
+@pytest.mark.parametrize(("workers", "micro_batch_size"), SHARED_OUT)
+def test_the_loss_curve_is_that_of_a_plain_loop_for_200_steps(
+    material, plain_curve, tmp_path, workers, micro_batch_size
+):
+    ours = run_workers(curve_of, material, tmp_path, micro_batch_size, workers=workers)[0]
     assert len(ours) == 200
     assert ours[-1] < 0.6 * ours[0]
-    np.testing.assert_allclose(ours, plain, rtol=2e-3)
-    np.testing.assert_allclose(ours[:50], plain[:50], rtol=1e-5)
-
-
-def test_accumulation_changes_nothing(material, tmp_path):
-    material.run(tmp_path / "8x1", {"max_steps": 20, "micro_batch_size": 1}).train()
-    material.run(tmp_path / "1x8", {"max_steps": 20, "micro_batch_size": 8}).train()
-    np.testing.assert_allclose(losses(tmp_path / "8x1"), losses(tmp_path / "1x8"), rtol=1e-5)
+    # Measured, largest: XXX in the first 50 steps, XXX in all: what differs is the order of sums, and it grows.
+    np.testing.assert_allclose(ours[:50], plain_curve[:50], rtol=1e-5)
+    np.testing.assert_allclose(ours, plain_curve, rtol=2e-3)
 
 
 class Killed(Exception):
@@ -111,6 +124,7 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(material, tmp_path,
         trained = train_until_killed(monkeypatch, run, kill)
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
     assert not trained.summary["refused_checkpoints"]
+    assert trained.summary["restarts"] == len(kills)
     for (name, one), (_, other) in zip(calm.engine.weights(), trained.engine.weights(), strict=True):
         assert torch.equal(one, other), name
 

@@ -1,0 +1,163 @@
+"""Win rates of models over many scenarios, and the score of the NeurIPS 2023 LLM Efficiency Challenge made of them.
+
+Two rules for the win rate of a model on a metric, of N models of which it beats b and k, itself among them, are equal:
+challenge, (b + 1/k) / N, and helm, (b + (k - 1)/2) / (N - 1) (Liang et al. 2022, https://arxiv.org/abs/2211.09110).
+The rest is the challenge's, whatever the rule: a scenario's rate is the mean over its metrics, a stage's score the
+geometric mean over its scenarios, the final score a third of the open stage's and two thirds of the closed one's.
+Nothing is rounded on the way.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+from core.errors import DataError
+
+COLUMNS = ("model", "stage", "scenario", "metric", "higher_is_better", "value")
+STAGES = ("open", "closed")
+WEIGHTS = {"open": 1 / 3, "closed": 2 / 3}
+MISSING = {True: 0.0, False: 1000.0}  # what stands for an empty value, by higher_is_better
+Rule = Literal["challenge", "helm"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What models are compared by, and what each has; None where it has nothing."""
+
+    stage: str
+    scenario: str
+    name: str
+    higher_is_better: bool
+    values: Mapping[str, float | None]  # by model; a model may be missing
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A model's scores, from 0 to 1."""
+
+    model: str
+    win_rates: Mapping[str, Mapping[str, float]]  # by stage and scenario
+    scores: Mapping[str, float]  # by stage
+    final: float | None  # None where a stage is missing
+
+
+def challenge_win_rates(values: Sequence[float]) -> list[float]:
+    """Of values where more is better: (strictly beaten + 1 / so many are equal, itself included) / all."""
+    return [(sum(other < value for other in values) + 1 / values.count(value)) / len(values) for value in values]
+
+
+def helm_win_rates(values: Sequence[float]) -> list[float]:
+    """Of two values or more where more is better: (strictly beaten + half of the others that are equal) / others."""
+    return [
+        (sum(other < value for other in values) + (values.count(value) - 1) / 2) / (len(values) - 1) for value in values
+    ]
+
+
+RULES: dict[Rule, Callable[[Sequence[float]], list[float]]] = {
+    "challenge": challenge_win_rates,
+    "helm": helm_win_rates,
+}
+
+
+def read_metrics(path: Path) -> list[Metric]:
+    """The metrics of a CSV file with COLUMNS, in any order of columns and rows.
+
+    Raises DataError, with the line, for a missing column, a value that is none, two values of one model, and a metric
+    that is said to be better both ways.
+    """
+    found: dict[tuple[str, str, str], Metric] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, skipinitialspace=True, strict=True)
+            header = [name.strip() for name in rows.fieldnames or ()]
+            rows.fieldnames = header
+            if missing := [name for name in COLUMNS if name not in header]:
+                raise DataError(f"{path}:1: no column {missing[0]}; expected {', '.join(COLUMNS)}")
+            for row in rows:
+                _take(row, found, f"{path}:{rows.line_num}")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file") from error
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
+    if not found:
+        raise DataError(f"{path}: no rows below the header")
+    return list(found.values())
+
+
+def _take(row: Mapping[str | None, str | None], found: dict[tuple[str, str, str], Metric], place: str) -> None:
+    model, stage, scenario, name, direction, told = ((row[column] or "").strip() for column in COLUMNS)
+    for column, text in (("model", model), ("scenario", scenario), ("metric", name)):
+        if not text:
+            raise DataError(f"{place}: {column} is empty")
+    if stage not in STAGES:
+        raise DataError(f"{place}: stage is '{stage}'; expected open or closed")
+    if direction.lower() not in ("true", "false"):
+        raise DataError(f"{place}: higher_is_better is '{direction}'; expected true or false")
+    try:
+        value = float(told) if told else None
+    except ValueError:
+        value = math.nan
+    if value is not None and not math.isfinite(value):
+        raise DataError(f"{place}: value is '{told}'; expected a number, or nothing")
+    higher = direction.lower() == "true"
+    metric = found.setdefault((stage, scenario, name), Metric(stage, scenario, name, higher, {}))
+    if metric.higher_is_better != higher:
+        raise DataError(f"{place}: higher_is_better is {direction}, and an earlier row of {scenario}, {name} says not")
+    if model in metric.values:
+        raise DataError(f"{place}: a second value of {model} for {stage}, {scenario}, {name}")
+    metric.values[model] = value  # type: ignore[index]
+
+
+def standings(metrics: Sequence[Metric], rule: Rule = "challenge") -> list[Standing]:
+    """Every model's scores, the best first. Where a model has no value the worst one stands: 0, or 1000 where less is
+    better, so that all without a value are equal.
+
+    Raises DataError for the rule helm and less than two models.
+    """
+    models = list(dict.fromkeys(model for metric in metrics for model in metric.values))
+    if rule == "helm" and len(models) < 2:
+        raise DataError("the rule helm compares models: expected two or more, found one")
+    rates: dict[str, dict[str, dict[str, list[float]]]] = {model: {} for model in models}
+    for metric in metrics:
+        values = [_better_if_more(metric, model) for model in models]
+        for model, rate in zip(models, RULES[rule](values), strict=True):
+            rates[model].setdefault(metric.stage, {}).setdefault(metric.scenario, []).append(rate)
+    found = [_standing(model, stages) for model, stages in rates.items()]
+    return sorted(found, key=lambda each: (-_key(each), each.model))
+
+
+def _better_if_more(metric: Metric, model: str) -> float:
+    value = metric.values.get(model)
+    value = MISSING[metric.higher_is_better] if value is None else value
+    return value if metric.higher_is_better else -value
+
+
+def _standing(model: str, rates: Mapping[str, Mapping[str, Sequence[float]]]) -> Standing:
+    win_rates = {
+        stage: {scenario: fmean(found) for scenario, found in rates[stage].items()}
+        for stage in STAGES
+        if stage in rates
+    }
+    scores = {stage: stage_score(list(found.values())) for stage, found in win_rates.items()}
+    return Standing(model, win_rates, scores, final_score(scores))
+
+
+def stage_score(win_rates: Sequence[float]) -> float:
+    """The geometric mean of scenarios' win rates; the least positive number stands for 0."""
+    return math.exp(fmean(math.log(rate or sys.float_info.min) for rate in win_rates))
+
+
+def final_score(scores: Mapping[str, float]) -> float | None:
+    """Of the stages' scores; None where one is missing."""
+    return sum(WEIGHTS[stage] * scores[stage] for stage in STAGES) if scores.keys() >= WEIGHTS.keys() else None
+
+
+def _key(standing: Standing) -> float:
+    return standing.final if standing.final is not None else sum(standing.scores.values())
