@@ -15,6 +15,7 @@ import orjson
 from core.errors import ResourceError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+TOLD_FULL = tuple(f"(os error {number})" for number in FULL)  # by libraries in Rust, with errors of their own
 
 
 @contextlib.contextmanager
@@ -32,9 +33,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     try:
         try:
             yield temporary
-        except OSError as error:  # what the block reads may fail too: only a full disk is surely ours
-            if error.errno in FULL:
-                raise _refusal(path, error) from error
+        except Exception as error:  # what the block reads may fail too: only a full disk is surely ours
+            if _is_full(error):
+                raise _no_space(path) from error
             raise
         with writable(path):
             with temporary.open("rb+") as file:
@@ -47,21 +48,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def writable(path: Path) -> Iterator[None]:
-    """Turns the operating system's refusal to write below `path` into a ResourceError that says what to do."""
+    """Turns the refusal to write below `path`, by the operating system or a full disk, into a ResourceError that says
+    what to do."""
     try:
         yield
-    except OSError as error:
-        raise _refusal(path, error) from error
+    except Exception as error:
+        if _is_full(error):
+            raise _no_space(path) from error
+        if isinstance(error, OSError):
+            told = error.strerror or error
+            raise ResourceError(
+                f"{path}: cannot be written ({told}). Choose one that can be: --runs-dir, or --out of dedup."
+            ) from error
+        raise
 
 
-def _refusal(path: Path, error: OSError) -> ResourceError:
-    if error.errno in FULL:
-        return ResourceError(
-            f"{path}: no space left on the device. Nothing finished is lost: free some space, "
-            "or choose another place (--runs-dir, or --out of dedup), and give the same command again."
-        )
+def _is_full(error: Exception) -> bool:
+    """Whether an error tells of a full disk, an OSError or one of safetensors or tokenizers."""
+    return error.errno in FULL if isinstance(error, OSError) else str(error).endswith(TOLD_FULL)
+
+
+def _no_space(path: Path) -> ResourceError:
     return ResourceError(
-        f"{path}: cannot be written ({error.strerror or error}). Choose one that can be: --runs-dir, or --out of dedup."
+        f"{path}: no space left on the device. Nothing finished is lost: free some space, "
+        "or choose another place (--runs-dir, or --out of dedup), and give the same command again."
     )
 
 

@@ -102,6 +102,11 @@ def load_model(
     except Exception as error:  # of many kinds: a truncated file alone raises three
         raise ResourceError(_not_had(name, error)) from error
     keep_samples_apart(model)
+    for module in model.modules():
+        # On CPUs with bf16, bitsandbytes 0.50 repacks weights at the first inference, and training afterwards goes by
+        # them without gradients.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     return model
 
 

@@ -74,9 +74,7 @@ def test_the_loss_curve_is_that_of_a_plain_loop_for_200_steps(
     ours = run_workers(curve_of, material, tmp_path, micro_batch_size, workers=workers)[0]
     assert len(ours) == 200
     assert ours[-1] < 0.6 * ours[0]
-    # Measured, largest: XXX in the first 50 steps, XXX in all: what differs is the order of sums, and it grows.
-    np.testing.assert_allclose(ours[:50], plain_curve[:50], rtol=1e-5)
-    np.testing.assert_allclose(ours, plain_curve, rtol=2e-3)
+    np.testing.assert_allclose(ours, plain_curve, rtol=3e-6)  # the largest measured: 3.1e-7, from the order of sums
 
 
 class Killed(Exception):
