@@ -18,6 +18,7 @@ from core.artifacts.stage import Stage, read_manifest
 from core.errors import RecipeError
 from core.evaluation.options import Evaluate
 from core.evaluation.paired import compare_samples
+from core.evaluation.score_intervals import PASSAGES, with_intervals, with_ties
 from core.evaluation.task_files import find_tasks, write_tasks
 from core.instructions.benchmarks import is_marked, trained_on
 from core.recipe.benchmarks import names_benchmarks
@@ -93,7 +94,7 @@ def evaluate(job: Job) -> dict[str, Any]:
             first, second = result["comparison"]["models"]
             job.reporter.say(
                 f"{second} less {first}: {row['task']} {row['metric']} {row['difference']:+.3f} "
-                f"(95 % interval {row['low']:+.3f} to {row['high']:+.3f})"
+                f"(95 % interval {row['low']:+.3f} to {row['high']:+.3f}{', a tie' if row['tie'] else ''})"
             )
     return result
 
@@ -123,9 +124,16 @@ def _comparison(
     differences = [
         {"task": task, **row}
         for task in tasks
-        for row in compare_samples(samples / first / f"{task}.jsonl", samples / second / f"{task}.jsonl", seed)
+        for row in compare_samples(
+            samples / first / f"{task}.jsonl", samples / second / f"{task}.jsonl", seed, passage_of(options, task)
+        )
     ]
-    return {"models": [first, second], "differences": differences}
+    return {"models": [first, second], "differences": with_ties(differences)}
+
+
+def passage_of(options: Evaluate, task: str) -> str | None:
+    """The field of a task's documents that questions on a common passage share; None where they share nothing."""
+    return options.clusters.get(task, PASSAGES.get(task))
 
 
 class _Scoring:
@@ -150,6 +158,7 @@ class _Scoring:
                 torch.set_num_threads(1)  # one task per CPU
             samples = self.directory / "samples" / model / f"{task}.jsonl"
             rows = evaluate_model(self.models[model], task, self.tasks_dir, self.options, self.seed, samples, device)
+            rows = with_intervals(rows, samples, passage_of(self.options, task))
             write_json(self.result(pair), [{"model": model, **row} for row in rows])
         return f"{model} {task}"
 

@@ -16,7 +16,7 @@ from core.artifacts.fingerprint import code_version, fingerprint
 from core.artifacts.seeds import derive_seed
 from core.artifacts.stage import Stage, read_manifest
 from core.errors import RaycipeError, ResourceError
-from core.models.attention import NEED_GPU, check_attention
+from core.models.attention import check_attention
 from core.models.extend import extended_config
 from core.planning.disk import adapter_count, parameter_count, too_little_room
 from core.recipe.schema import Recipe
@@ -33,6 +33,7 @@ from ray_jobs.training_table import show, told
 TOKENIZER = "tokenizer"  # beside the phases' token shards
 RAY = "ray"  # Ray Train's own storage
 NOT_RESULTS = (CHECKPOINTS, HEARTBEATS, RAY)  # what a finished phase leaves behind
+PATIENCE = {"max_failures", "collective_timeout"}  # of resources: what changes no result
 FAILURE = "failure.json"  # what the user did wrong, as a worker found it
 
 
@@ -48,7 +49,7 @@ def check_training(job: Job) -> None:
                 "raycipe[liger] on every node, or take kernels=torch"
             )
     for name, phase in recipe.train.items():
-        if recipe.model.attention in NEED_GPU or phase.kernels == "liger":
+        if read_manifest(job.run_dir / "train" / name) is None:
             _, use_gpu = choose_workers(recipe, phase, name, job.session.require())
             check_attention(recipe.model.attention, gpu=use_gpu, precision=phase.precision)
             if phase.kernels == "liger" and not use_gpu:
@@ -82,7 +83,7 @@ def train(job: Job) -> dict[str, Any]:
             f"train/{name}",
             recipe={
                 "phase": phase.model_dump(mode="json"),
-                "resources": job.recipe.resources.model_dump(mode="json"),
+                "resources": job.recipe.resources.model_dump(mode="json", exclude=PATIENCE),
             },
             seed=job.recipe.seed,
             code=code_version("core/models", "core/training", "core/tokens", "core/artifacts/seeds.py"),
@@ -197,12 +198,13 @@ def _train_phase(
     )
     failure = stage.directory / FAILURE
     failure.unlink(missing_ok=True)
-    shutil.rmtree(stage.directory / RAY, ignore_errors=True)  # of a driver that was killed: ours are the checkpoints
+    for left in (RAY, HEARTBEATS):  # of a driver that was killed: ours are the checkpoints
+        shutil.rmtree(stage.directory / left, ignore_errors=True)
     with _Follow(job, f"train {name}", steps, stage.directory / LOG):
         try:
             trainer.fit()
         except TrainingFailedError as error:
-            why = None if failure.exists() else _why_workers_died(error, stage.directory)
+            why = None if failure.exists() else _why_workers_died(error, stage.directory, workers)
             if why is not None:
                 raise ResourceError(
                     f"train.{name}: {why} (after {resources.max_failures} replacements). The checkpoints are kept; the "
@@ -216,17 +218,20 @@ def _train_phase(
         raise getattr(core.errors, found["kind"])(f"train.{name}: {found['message']}")
 
 
-def _why_workers_died(error: Exception, directory: Path) -> str | None:
-    """What can be said of workers that died or hung; None where one raised an error of our own making."""
+def _why_workers_died(error: Exception, directory: Path, workers: int) -> str | None:
+    """What can be said of workers that died or hung; None where one raised an error of its own."""
     failures: dict[int, Exception] = getattr(error, "worker_failures", None) or {}
-    late = behind(directory / HEARTBEATS)
-    late = f"; {late}" if late else ""
     for rank, cause in failures.items():
-        if type(cause).__name__ != "UserExceptionWithTraceback":
-            return f"worker {rank} died ({_last_line(cause)}), mostly a sign that the host's memory was full{late}"
+        kind = type(cause).__name__
+        if kind == "WorkerHealthCheckFailedError":
+            return f"worker {rank} died ({_last_line(cause)}), mostly a sign that the host's memory was full"
+        if kind == "WorkerHealthCheckTimeoutError":
+            return f"worker {rank} no longer answers"
+    silent = [rank for rank in range(workers) if rank not in failures]
+    late = behind(directory / HEARTBEATS) or f"nothing was heard of rank {', '.join(map(str, silent))}"
     for rank, cause in failures.items():
         if any(word in str(cause) for word in ("Timed out", "timed out", "Connection closed", "Connection reset")):
-            return f"worker {rank} waited in vain for another ({_last_line(cause)}){late}"
+            return f"worker {rank} waited in vain for another ({_last_line(cause)}); {late}"
     return None
 
 

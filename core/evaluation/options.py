@@ -28,6 +28,11 @@ class Evaluate(Options):
         description="Two of the models: how much better the second is than the first, on the same questions, with a "
         "95 % interval; none: the first and the last.",
     )
+    clusters: dict[str, str] = Field(
+        {},
+        description="{task: field of its documents} that questions with a common passage share: their errors are not "
+        "independent. Known beforehand for boolq, drop, multirc, race, record and squadv2.",
+    )
     few_shot: int | None = Field(None, ge=0, description="Examples before each question; none: the task's own number.")
     limit: int | None = Field(None, ge=1, description="Questions per task; none: all.")
     batch_size: int = Field(16, ge=1, description="Requests run together.")

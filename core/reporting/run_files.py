@@ -49,6 +49,8 @@ class Score(Written):
     samples: int | None = None
     higher_is_better: bool | None = True
     trained_on: bool = False
+    low: float | None = None
+    high: float | None = None
 
 
 class PairedScore(Written):
@@ -62,6 +64,7 @@ class PairedScore(Written):
     low: float | None = None
     high: float | None = None
     samples: int
+    tie: bool | None = None
 
 
 class Comparison(Written):

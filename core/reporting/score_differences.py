@@ -18,6 +18,7 @@ class Difference:
 
     value: last - first. error: of the difference: that of the paired differences where the same questions were
     compared, else the root of the sum of the squared standard errors. low, high: the 95 % interval where it is known.
+    tie: whether it is not told from none, its p-value being adjusted for how many there are.
     """
 
     name: str
@@ -27,13 +28,16 @@ class Difference:
     error: float | None
     low: float | None = None
     high: float | None = None
+    tie: bool | None = None
 
     @property
     def verdict(self) -> str:
         """ "better", "worse", "within noise", or "no error known"."""
         if self.error is None or not math.isfinite(self.value):
             return "no error known"
-        if self.low is not None and self.high is not None:
+        if self.tie is not None:
+            noise = self.tie
+        elif self.low is not None and self.high is not None:
             noise = self.low <= 0 <= self.high
         else:
             noise = abs(self.value) < NOISE * self.error
@@ -91,7 +95,7 @@ def in_unit(score: Score) -> bool:
 def _difference(name: str, first: Score, last: Score, paired: PairedScore | None) -> Difference:
     value = last.value - first.value
     if paired is not None and math.isclose(paired.difference, value, abs_tol=1e-6):  # the metric is their plain mean
-        return Difference(name, first, last, value, paired.stderr, paired.low, paired.high)
+        return Difference(name, first, last, value, paired.stderr, paired.low, paired.high, paired.tie)
     known = first.stderr is not None and last.stderr is not None
     error = math.hypot(first.stderr or 0, last.stderr or 0) if known else None
     return Difference(name, first, last, value, error)

@@ -69,9 +69,10 @@ def _note(scores: Scores, drawn: set[str]) -> str:
     if len(scores.models) > 1:
         first, last = compared(scores)
         said.append(
-            f"Difference: {last} less {first}. With an interval (paired bootstrap over the same questions), within "
-            f"noise means that it holds 0; without one, that the difference is smaller than {NOISE:g} standard errors, "
-            "which are the two errors' root sum of squares."
+            f"Difference: {last} less {first}, with its interval by paired bootstrap over the same questions. Within "
+            "noise, a tie: its p-value (McNemar's test of right and wrong answers, else by the error) is .05 or more, "
+            "adjusted by Holm's method for all differences here. Where it is not known, the interval holds 0, or the "
+            f"difference is smaller than {NOISE:g} standard errors, which are the two errors' root sum of squares."
         )
     if any(score.trained_on for score in scores.scores):
         said.append("† trained on the task's own training data: no measure of what else the model can do.")

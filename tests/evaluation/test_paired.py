@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from core.evaluation.paired import compare_samples, paired_difference
+from core.evaluation.statistics import mcnemar
 
 
 def answers(count: int, rate: float, seed: int) -> np.ndarray:
@@ -72,3 +73,24 @@ def test_samples_are_matched_by_question_metric_and_filter(tmp_path: Path) -> No
     second = write("b.jsonl", [{"doc_id": n, "acc": 1, **common} for n in range(9, -1, -1)])
     [row] = compare_samples(first, second, seed=0)
     assert (row["metric"], row["filter"], row["difference"], row["samples"]) == ("acc", "none", 0.5, 10)
+
+
+def test_passages_are_drawn_whole_so_that_what_their_questions_share_widens_the_interval() -> None:
+    rng = np.random.default_rng(0)
+    gained = np.repeat(rng.normal(0.1, 1, 40), 10)
+    first, passages = np.zeros(400), np.repeat(np.arange(40), 10).tolist()
+    found = paired_difference(first, gained, 1, passages)
+    assert found.stderr == pytest.approx(stats.sem(gained[::10]))
+    expected = stats.bootstrap((gained[::10],), np.mean, n_resamples=20_000, method="percentile", rng=4)
+    assert found.low == pytest.approx(expected.confidence_interval.low, abs=0.01)
+    assert found.high == pytest.approx(expected.confidence_interval.high, abs=0.01)
+    assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(found.difference) / found.stderr))
+
+
+def test_right_and_wrong_answers_are_compared_by_mcnemars_test_and_numbers_by_their_error() -> None:
+    first, second = answers(200, 0.5, 1), answers(200, 0.6, 2)
+    assert paired_difference(first, second, 0).p_value == mcnemar(first, second)
+    assert paired_difference(first, second, 0, list(range(200))).p_value == mcnemar(first, second)
+    numbers = paired_difference(first + 0.5, second + 0.25, 0)
+    assert numbers.stderr is not None
+    assert numbers.p_value == pytest.approx(2 * stats.norm.sf(abs(numbers.difference) / numbers.stderr))
