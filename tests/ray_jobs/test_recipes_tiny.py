@@ -23,10 +23,19 @@ from tests.recipe.test_shipped_recipes import PUBLISHED
 pytestmark = pytest.mark.ray
 
 
-def tokenized(name: str, runs: Path, *overrides: str) -> Path:
-    """Runs a recipe to its token shards on the Ray that is there."""
-    run_stages(["curate", "tokenize"], name, list(overrides), "tiny", runs, None, None, False)
+WHOLE = ["curate", "tokenize", "train", "evaluate", "report"]
+
+
+def carried_out(name: str, runs: Path, stages: list[str], *overrides: str) -> Path:
+    """Carries out stages of a recipe on the Ray that is there."""
+    run_stages(stages, name, list(overrides), "tiny", runs, None, None, False)
     return runs / f"{name}-tiny"
+
+
+@pytest.fixture(scope="module")
+def runs(ray_cluster: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the recipes' runs are: a test goes on with what another has made."""
+    return tmp_path_factory.mktemp("runs")
 
 
 def read(path: Path) -> Any:
@@ -96,9 +105,8 @@ def every_model_is_scored(run: Path, recipe: Recipe) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_recipe_goes_from_its_sources_to_a_scored_model(name: str, ray_cluster: str, tmp_path: Path) -> None:
-    run_stages(["curate", "tokenize", "train", "evaluate", "report"], name, [], "tiny", tmp_path, None, None, False)
-    run, recipe = tmp_path / f"{name}-tiny", load_recipe(name, "tiny").recipe
+def test_a_recipe_goes_from_its_sources_to_a_scored_model(name: str, runs: Path) -> None:
+    run, recipe = carried_out(name, runs, WHOLE), load_recipe(name, "tiny").recipe
     kept = every_row_is_accounted_for(run)
     for source, wanted in (recipe.data.mixture or {}).items():
         assert kept[source] == wanted or wanted == "all", source
@@ -107,8 +115,8 @@ def test_a_recipe_goes_from_its_sources_to_a_scored_model(name: str, ray_cluster
     every_model_is_scored(run, recipe)
 
 
-def test_birbal_draws_by_score_and_leaves_out_what_the_paper_does(ray_cluster: str, tmp_path: Path) -> None:
-    run = tokenized("birbal-200k", tmp_path)
+def test_birbal_draws_by_score_and_leaves_out_what_the_paper_does(runs: Path) -> None:
+    run = carried_out("birbal-200k", runs, ["curate"])
     selected = read(run / "curate/natural_instructions/natural_instructions.json")
     assert selected["left_out_by"] == {"input_language": 1, "domain": 1, "category": 1}
     sampling = read(run / "curate/sampling/sample_by_score.json")
@@ -125,9 +133,8 @@ def test_birbal_draws_by_score_and_leaves_out_what_the_paper_does(ray_cluster: s
     assert ("lima", "exact_duplicate") in reasons
 
 
-def test_moxin_cleans_text_and_code_as_the_paper_says(ray_cluster: str, tmp_path: Path) -> None:
-    run_stages(["curate"], "moxin-7b", [], "tiny", tmp_path, None, None, False)
-    curated = tmp_path / "moxin-7b-tiny/curate"
+def test_moxin_cleans_text_and_code_as_the_paper_says(runs: Path) -> None:
+    curated = carried_out("moxin-7b", runs, ["curate"]) / "curate"
     dropped = Counter(
         (row["source"], row["step"], row["reason"])
         for path in (curated / "dropped").glob("*.parquet")
@@ -151,9 +158,10 @@ def test_moxin_cleans_text_and_code_as_the_paper_says(ray_cluster: str, tmp_path
 
 
 def test_the_same_recipes_run_on_real_files(ray_cluster: str, tmp_path: Path, shared_data: Path) -> None:
-    birbal = tokenized(
+    birbal = carried_out(
         "birbal-200k",
         tmp_path,
+        ["curate", "tokenize"],
         f"data.sources.natural_instructions.natural_instructions.directory={shared_data}/ni/tasks",
         "data.sources.natural_instructions.natural_instructions.max_instances_per_task=10",
         f"data.sources.natural_instructions.natural_instructions.table={shared_data}/ni/tasks_README.md.gz",
@@ -168,9 +176,10 @@ def test_the_same_recipes_run_on_real_files(ray_cluster: str, tmp_path: Path, sh
     assert (report["tasks"], report["agreement"]["both"]) == (1613, 461)
     assert kept["openbookqa"] > 4_900
     assert read(birbal / "infer/summary.json")["natural_instructions"]["instances"] == 300
-    smaug = tokenized(
+    smaug = carried_out(
         "smaug-72b",
         tmp_path,
+        ["curate", "tokenize"],
         f"data.sources.arc.files={shared_data}/arc/arc_challenge.jsonl.gz",
         "data.sources.arc.multiple_choice_pairs.layout=llm_foundry",
         f"data.sources.hellaswag.files={shared_data}/hellaswag/hellaswag_val_1000.jsonl.gz",

@@ -217,7 +217,5 @@ def test_a_submitted_job_does_what_the_command_does(head, tmp_path, small):
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "runs/small/report/index.html").is_file()
     # and a command on the same machine joins the running Ray
-    joined = raycipe(
-        "run", small, "--runs-dir", tmp_path / "more", "--address", "auto", "train.sft.max_steps=3", **more
-    )
+    joined = raycipe("curate", small, "--runs-dir", tmp_path / "more", "--address", "auto", **more)
     assert joined.code == 0, joined.err
