@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from core.errors import ResourceError
+from ray_jobs.watch import Watch
 
 stopping = threading.Event()  # set by the command when the user asks it to stop
 
@@ -26,6 +27,7 @@ class RaySession:
         self.address = address or os.environ.get("RAY_ADDRESS")
         self._say = say
         self._connected = False  # by this session
+        self._watch: Watch | None = None
 
     def require(self) -> dict[str, float]:
         """Connects if need be; returns the cluster's resources. Raises ResourceError where no Ray answers."""
@@ -50,6 +52,7 @@ class RaySession:
                     "Start one with `ray start --head`, or leave --address out to have a local one."
                 ) from error
             self._connected = True
+            self._watch = Watch(context.address_info["raylet_socket_name"], context.address_info["gcs_address"])
             signal.signal(signal.SIGTERM, on_stop)  # Ray's own would end the process without a word
             if stopping.is_set():  # Ray's start swallows a Ctrl-C
                 raise KeyboardInterrupt
@@ -64,6 +67,8 @@ class RaySession:
         if self._connected:
             import ray
 
+            if self._watch is not None:
+                self._watch.close()
             ray.shutdown()
             self._connected = False
 
@@ -85,13 +90,18 @@ def _require_answer(address: str) -> None:
 
 
 def _quiet() -> None:
-    """Ray Data's own progress and logs would run into ours; what they say is in Ray's log files."""
+    """Ray Data's own progress and logs would run into ours; what they say is in Ray's log files.
+
+    So would Ray's words on workers that died, on stdout, where the answer alone belongs.
+    """
     import logging
 
     import ray
+    import ray._private.worker
 
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     for name in ("ray.data", "ray.train", "ray.tune"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    ray._private.worker.print_to_stdstream = lambda *lines, **options: None

@@ -15,7 +15,7 @@ from core.artifacts.atomic import write_json
 from core.artifacts.fingerprint import code_version, fingerprint
 from core.artifacts.seeds import derive_seed
 from core.artifacts.stage import Stage, read_manifest
-from core.errors import RaycipeError, ResourceError
+from core.errors import DataError, RaycipeError, ResourceError
 from core.models.attention import check_attention
 from core.models.extend import extended_config
 from core.planning.disk import adapter_count, parameter_count, too_little_room
@@ -34,6 +34,7 @@ TOKENIZER = "tokenizer"  # beside the phases' token shards
 RAY = "ray"  # Ray Train's own storage
 NOT_RESULTS = (CHECKPOINTS, HEARTBEATS, RAY)  # what a finished phase leaves behind
 PATIENCE = {"max_failures", "collective_timeout"}  # of resources: what changes no result
+WAITED = ("Timed out", "timed out", "Connection closed", "Connection reset")  # in errors of exchanges
 FAILURE = "failure.json"  # what the user did wrong, as a worker found it
 
 
@@ -190,6 +191,11 @@ def _train_phase(
         ),
     )
     tokens = orjson.loads((job.run_dir / "tokenize" / "summary.json").read_bytes())["phases"][name]["train"]
+    if tokens["rows"] < phase.global_batch_size:
+        raise DataError(
+            f"train.{name}: {tokens['rows']} rows of at most {tokens['sequence_length']} tokens are fewer than "
+            f"global_batch_size {phase.global_batch_size}; take a smaller one, more data, or data.packing=false"
+        )
     steps = make_sampler(tokens["rows"], phase, seed=0).steps
     device = "GPU" if use_gpu else "CPU"
     job.reporter.say(
@@ -204,7 +210,7 @@ def _train_phase(
         try:
             trainer.fit()
         except TrainingFailedError as error:
-            why = None if failure.exists() else _why_workers_died(error, stage.directory, workers)
+            why = None if failure.exists() else why_workers_died(error, stage.directory, workers)
             if why is not None:
                 raise ResourceError(
                     f"train.{name}: {why} (after {resources.max_failures} replacements). The checkpoints are kept; the "
@@ -218,7 +224,7 @@ def _train_phase(
         raise getattr(core.errors, found["kind"])(f"train.{name}: {found['message']}")
 
 
-def _why_workers_died(error: Exception, directory: Path, workers: int) -> str | None:
+def why_workers_died(error: Exception, directory: Path, workers: int) -> str | None:
     """What can be said of workers that died or hung; None where one raised an error of its own."""
     failures: dict[int, Exception] = getattr(error, "worker_failures", None) or {}
     for rank, cause in failures.items():
@@ -227,12 +233,12 @@ def _why_workers_died(error: Exception, directory: Path, workers: int) -> str | 
             return f"worker {rank} died ({_last_line(cause)}), mostly a sign that the host's memory was full"
         if kind == "WorkerHealthCheckTimeoutError":
             return f"worker {rank} no longer answers"
-    silent = [rank for rank in range(workers) if rank not in failures]
-    late = behind(directory / HEARTBEATS) or f"nothing was heard of rank {', '.join(map(str, silent))}"
-    for rank, cause in failures.items():
-        if any(word in str(cause) for word in ("Timed out", "timed out", "Connection closed", "Connection reset")):
-            return f"worker {rank} waited in vain for another ({_last_line(cause)}); {late}"
-    return None
+    if not failures or not all(any(word in str(cause) for word in WAITED) for cause in failures.values()):
+        return None
+    rank, cause = next(iter(failures.items()))
+    silent = ", ".join(str(other) for other in range(workers) if other not in failures)
+    late = behind(directory / HEARTBEATS) or (f"nothing was heard of rank {silent}" if silent else "all of them did")
+    return f"worker {rank} waited in vain for another ({_last_line(cause)}); {late}"
 
 
 def _last_line(error: Exception) -> str:

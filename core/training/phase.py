@@ -65,17 +65,25 @@ def _fitting(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> PreT
     return model
 
 
+def _long_enough(model: PreTrainedModel, phase: Phase) -> PreTrainedModel:
+    """Raises RecipeError where rows are longer than the model; of one on a hub it is not known before."""
+    length, longest = phase.data.sequence_length, getattr(model.config, "max_position_embeddings", None)
+    if longest is not None and length > longest:
+        raise RecipeError(f"data.sequence_length: {length} tokens, expected at most the model's {longest}")
+    return model
+
+
 def build_model(start: Start, phase: Phase, tokenizer: PreTrainedTokenizerFast, world: World) -> Any:
     """The model that a phase trains, with adapters where its method has them.
 
     Weights that are trained are fp32, those under adapters in the phase's precision, those of qlora in 4 bits. At ZeRO
-    stage 3 each worker loads its share alone.
+    stage 3 each worker loads its share alone. Raises RecipeError where tokenizer or rows do not fit the model.
     """
     with sharded_loading(phase, world):
         if phase.method == "full":
-            return start.load(tokenizer, world.device)
+            return _long_enough(start.load(tokenizer, world.device), phase)
         quantization: Literal["nf4"] | None = "nf4" if phase.method == "qlora" else None
-        model = start.load(tokenizer, world.device, phase.precision, quantization)
+        model = _long_enough(start.load(tokenizer, world.device, phase.precision, quantization), phase)
     return add_adapters(model, phase.lora, derive_seed(start.seed, "adapters"))
 
 
@@ -105,6 +113,8 @@ def export_model(
         whole.save_pretrained(temporary, state_dict=weights)
         _say_fp32(temporary / "config.json")
         tokenizer.save_pretrained(temporary)
+        for weights_file in directory.rglob("*.safetensors"):
+            weights_file.chmod(0o644)  # safetensors makes them the user's alone
         shutil.rmtree(directory / "model", ignore_errors=True)
         temporary.rename(directory / "model")
     parameters = trained if phase.method == "full" else sum(p.numel() for p in whole.parameters())

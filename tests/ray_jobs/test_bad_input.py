@@ -115,6 +115,15 @@ def test_nothing_left_to_learn_is_said_with_the_reason(tmp_path, ray_cluster):
     assert "Traceback" not in answer.err
 
 
+@pytest.mark.ray
+def test_fewer_rows_than_a_batch_are_told_before_training(tmp_path, ray_cluster):
+    (tmp_path / "rows.jsonl").write_text(ROW)
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(TEXT.format(files="rows.jsonl", fields=FIELDS))
+    answer = raycipe("train", recipe, "--runs-dir", tmp_path / "runs", "--address", ray_cluster)
+    plain(answer, 2, "train.sft: 1 rows of at most 64 tokens are fewer than global_batch_size 32; take a smaller one")
+
+
 def test_an_unknown_key_is_found_before_anything_starts(tmp_path, small):
     small.write_text(small.read_text().replace("max_steps: 20", "max_stepz: 20"))
     plain(raycipe("run", small, "--runs-dir", tmp_path / "runs"), 2, "small.yaml:19", "did you mean 'max_steps'")

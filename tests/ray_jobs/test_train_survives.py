@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,10 +21,14 @@ import orjson
 import psutil
 import pytest
 import torch
+from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError, WorkerHealthCheckTimeoutError
 
+from core.training.health import HEARTBEATS, Heartbeat
 from core.training.log import latest
-from tests.ray_jobs.conftest import environment, raycipe
-from tests.ray_jobs.test_train import prepared, weights
+from ray_jobs.train import why_workers_died
+from tests.ray_jobs.conftest import Answer, environment, raycipe
+from tests.ray_jobs.test_train import weights
 
 pytestmark = pytest.mark.ray
 
@@ -54,18 +60,20 @@ train:
   dpop:
     <<: *phase
     data: {{sources: [pairs], sequence_length: 64}}
+    global_batch_size: 8
     preference: {{beta: 0.3, dpop_lambda: 50}}
-resources: {{workers: 2, device: cpu, max_failures: 1, collective_timeout: 20}}
+resources: {{workers: 2, device: cpu}}
 """
-PHASES = ("pretrain", "sft", "dpop")
-TIMES = ("seconds", "tokens_per_second", "tokens_per_second_per_device", "mfu", "data_wait", "memory_bytes")
-TIMES += ("seconds_left",)
+RESTARTS = {"pretrain": 2, "sft": 1, "dpop": 2}  # of the disturbed run
+FIGURES = ("step", "epoch", "loss", "learning_rate", "gradient_norm", "tokens", "target_tokens", "chosen_logps")
 
 
 def write_recipe(directory: Path) -> Path:
     """The recipe, beside sixty pairs whose preferred completion is the reversed prompt."""
-    words = itertools.permutations("red blue green black white".split(), 3)
-    pairs = [{"prompt": f"Reverse: {a} {b} {c}", "chosen": f"{c} {b} {a}", "rejected": f"{a} {c} {b}"} for a, b, c in words]
+    words = itertools.permutations(["red", "blue", "green", "black", "white"], 3)
+    pairs = [
+        {"prompt": f"Reverse: {a} {b} {c}", "chosen": f"{c} {b} {a}", "rejected": f"{a} {c} {b}"} for a, b, c in words
+    ]
     (directory / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
     (directory / "survives.yaml").write_text(RECIPE)
     return directory / "survives.yaml"
@@ -88,22 +96,23 @@ class Command:
 
     def __init__(self, recipe: Path, run: Path, *arguments: str) -> None:
         self.run = run
-        command = [sys.executable, "-m", "ray_jobs.train", recipe, "--runs-dir", run.parent, *arguments]
-        impatient = environment(TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S="2")  # with a worker that no longer answers
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=impatient)
+        command = [sys.executable, "-m", "ray_jobs.train", recipe, "--json", "--runs-dir", run.parent, *arguments]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        hasty = environment(TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S="2")  # with a worker that no longer answers
+        self.process = subprocess.Popen(list(map(str, command)), text=True, env=hasty, **pipes)
 
     def reach(self, phase: str, step: int) -> None:
         """Waits until a step of a phase is logged, which must not be the phase's last."""
         log = self.run / "train" / phase / "log.jsonl"
         while (line := latest(log)) is None or line["step"] < step:
-            assert self.process.poll() is None, self.end()[1]
+            assert self.process.poll() is None, self.end().err
             time.sleep(0.02)
         assert line["step"] < STEPS, f"{phase} was over before it could be disturbed"
 
-    def end(self) -> tuple[int, str]:
-        """The exit code, and what was said."""
-        _, said = self.process.communicate()
-        return self.process.returncode, said
+    def end(self) -> Answer:
+        """How it ended."""
+        out, err = self.process.communicate()
+        return Answer(self.process.returncode, out, err)
 
 
 def rank_of(worker: psutil.Process) -> int:
@@ -116,97 +125,130 @@ def rank_of(worker: psutil.Process) -> int:
 def undisturbed(tmp_path_factory, ray_cluster) -> Path:
     """The run directory of a run that nobody disturbed."""
     directory = tmp_path_factory.mktemp("undisturbed")
-    answer = raycipe("train", write_recipe(directory), "--runs-dir", directory, "--address", ray_cluster)
+    recipe = write_recipe(directory)
+    answer = raycipe("train", recipe, "--runs-dir", directory, "--address", ray_cluster)
     assert answer.code == 0, answer.err
     return directory / "survives"
 
 
 @dataclass
 class Disturbed:
-    """A run that was disturbed, and what the commands said that ended early."""
+    """A run that was disturbed, and how its commands ended."""
 
     run: Path
-    killed_ray: tuple[int, str]
-    stuck: tuple[int, str]
+    ray_killed: Answer
+    stuck: Answer
     stuck_rank: int
     stuck_worker: psutil.Process
-    references: dict[Path, int]  # when each file of the reference was written, in ns, as the first command left them
+    last: Answer
+    reference: dict[Path, int]  # when each file of the reference was written, in ns, before the phase was disturbed
 
 
 @pytest.fixture(scope="module")
 def disturbed(undisturbed, tmp_path_factory, ray_cluster) -> Disturbed:
     """The same command given again and again, each time disturbed otherwise, until the run is finished."""
-    directory = tmp_path_factory.mktemp("disturbed")
-    recipe = write_recipe(directory)
-    run = prepared(undisturbed, directory)
+    recipe = undisturbed.parent / "survives.yaml"
+    run = tmp_path_factory.mktemp("disturbed") / "survives"
+    for stage in ("curate", "tokenize"):
+        shutil.copytree(undisturbed / stage, run / stage)
     there = ("--address", ray_cluster)
 
     command = Command(recipe, run)  # with a Ray of its own
     command.reach("pretrain", 5)
     ours("RayTrainWorker")[0].kill()
     command.reach("pretrain", 10)
-    (raylet,) = (process for process in ours("raylet/raylet") if command.process.pid == process.ppid())
+    (raylet,) = (process for process in ours("raylet/raylet") if process.ppid() == command.process.pid)
     raylet.kill()
-    killed_ray = command.end()
+    ray_killed = command.end()
 
-    command = Command(recipe, run, *there)
-    command.reach("sft", 4)
-    ours("RayTrainWorker")[1].kill()
-    command.reach("sft", 11)
+    command = Command(recipe, run, "resources.collective_timeout=10", "resources.max_failures=0", *there)
+    command.reach("sft", 7)
     stuck = ours("RayTrainWorker")[1]
     stuck_rank = rank_of(stuck)
     stuck.send_signal(signal.SIGSTOP)
-    told_stuck = command.end()
+    gave_up = command.end()
 
     command = Command(recipe, run, *there)
     command.reach("dpop", 7)
-    references = {path: path.stat().st_mtime_ns for path in (run / "reference").rglob("*.safetensors")}
+    reference = {path: path.stat().st_mtime_ns for path in (run / "reference").rglob("*.safetensors")}
     command.process.kill()
     command.end()
 
     command = Command(recipe, run, *there)
     command.reach("dpop", 13)
     ours("RayTrainWorker")[0].kill()
-    code, said = command.end()
-    assert code == 0, said
-    return Disturbed(run, killed_ray, told_stuck, stuck_rank, stuck, references)
+    return Disturbed(run, ray_killed, gave_up, stuck_rank, stuck, command.end(), reference)
 
 
 def logged(phase: Path) -> list[dict[str, Any]]:
-    """The lines of a log, without what depends on time and memory."""
+    """The lines of a log, without what depends on the time and the machine."""
     lines = [orjson.loads(line) for line in (phase / "log.jsonl").read_bytes().splitlines()]
-    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+    return [{name: line.get(name) for name in FIGURES} for line in lines]
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", RESTARTS)
 def test_a_disturbed_phase_ends_in_the_same_losses_and_weights(undisturbed, disturbed, phase):
+    assert disturbed.last.code == 0, disturbed.last.err
     calm, survived = undisturbed / "train" / phase, disturbed.run / "train" / phase
     assert logged(calm) == logged(survived)
     assert [line["step"] for line in logged(survived)] == list(range(1, STEPS + 1))
     first, second = weights(calm), weights(survived)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not orjson.loads((survived / "summary.json").read_bytes())["refused_checkpoints"]
+    summary = json.loads(disturbed.last.out)["train"][phase]
+    assert (summary["restarts"], summary["refused_checkpoints"]) == (RESTARTS[phase], [])
 
 
 def test_a_finished_reference_is_not_computed_again(disturbed):
-    assert {path.parent.name for path in disturbed.references} == {"train"}
-    assert disturbed.references == {path: path.stat().st_mtime_ns for path in disturbed.references}
+    assert {path.parent.name for path in disturbed.reference} == {"train"}
+    assert disturbed.reference == {path: path.stat().st_mtime_ns for path in disturbed.reference}
 
 
 def test_a_killed_ray_ends_the_command_with_3_and_a_plain_word(disturbed):
-    code, said = disturbed.killed_ray
-    assert code == 3, said
-    assert "Traceback" not in said
-    assert "error: Ray's raylet" in said
-    assert "The same command goes on from here" in said
+    answer = disturbed.ray_killed
+    assert answer.code == 3, answer.err
+    assert "Traceback" not in answer.err
+    assert "error: Ray's raylet" in answer.err
+    assert "The same command goes on from here" in answer.err
 
 
 def test_a_worker_that_hangs_is_named_and_ends_the_command_with_3(disturbed):
-    code, said = disturbed.stuck
-    assert code == 3, said
-    assert "Traceback" not in said
-    assert "error: train.sft: worker " in said
-    assert f"rank {disturbed.stuck_rank}" in said
-    assert "waited in vain for another" in said
+    answer = disturbed.stuck
+    assert answer.code == 3, answer.err
+    assert "Traceback" not in answer.err
+    assert "error: train.sft: worker " in answer.err
+    assert "waited in vain for another" in answer.err
+    assert f"rank {disturbed.stuck_rank}" in answer.err
     assert not disturbed.stuck_worker.is_running()
+
+
+def test_other_patience_does_not_undo_what_was_trained(disturbed):
+    assert not (disturbed.run / "superseded").exists()
+
+
+@pytest.mark.parametrize(
+    ("failures", "told"),
+    [
+        (
+            {0: RuntimeError("Timed out waiting 8000ms for recv")},
+            "worker 0 waited in vain .*; nothing .* of rank 1, 2$",
+        ),
+        (
+            {1: WorkerHealthCheckFailedError("ping:", ValueError("died"))},
+            r"worker 1 died \(died\), .* was full$",
+        ),
+        ({2: WorkerHealthCheckTimeoutError("hanging for 600 s")}, "worker 2 no longer answers$"),
+        ({0: RuntimeError("Connection closed by peer"), 1: KeyError("a bug of ours")}, None),
+        ({1: KeyError("a bug of ours")}, None),
+    ],
+)
+def test_workers_that_died_or_hang_are_told_from_those_with_an_error_of_their_own(tmp_path, failures, told):
+    said = why_workers_died(WorkerGroupError("", failures), tmp_path, workers=3)
+    assert re.match(told, said) if told else said is None
+
+
+def test_the_worker_that_has_come_less_far_is_named(tmp_path):
+    for rank, step in enumerate((7, 6, 7)):
+        Heartbeat(tmp_path / HEARTBEATS, rank).at(step)
+    said = why_workers_died(WorkerGroupError("", {0: RuntimeError("Timed out")}), tmp_path, workers=3)
+    assert said.endswith("behind the others (step 7): rank 1 (step 6)")
