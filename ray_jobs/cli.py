@@ -255,6 +255,68 @@ def win_rate(
     job.win_rate(file, rule, as_json)
 
 
+@app.command(
+    help="Find the questions of a run's evaluation that its training has seen, and score it without them.\n\n"
+    "Needs a run with scores. A word of a question, or of any other text of its item, is seen if a document that a "
+    "phase was trained on has it in the same sequence of 8 words. An item is dirty if 80 % of a text or more is seen, "
+    "and clean with less than 20 % (as for Llama 2); one without a text of 8 words is too short to be told.\n\n"
+    "RUN/contamination/contamination.json has what --json prints, items.jsonl every item of which anything was seen, "
+    "with a document that has it.",
+    epilog="Example: raycipe contamination quickstart        "
+    "Example: raycipe contamination quickstart --min-k 20 --neighbours models/llama-7b --json",
+)
+def contamination(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    scale: Scale = None,
+    min_k: Annotated[
+        float | None,
+        typer.Option(
+            help="Also Min-K% Prob: the mean log-probability of so many percent of a question's and answer's tokens, "
+            "the least likely ones; 20 in the paper. AUC: how well it tells dirty ones from clean ones."
+        ),
+    ] = None,
+    neighbours: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REFERENCE_MODEL",
+            help="Also the neighbour test: the share of 100 questions of each task that the model knows better than "
+            "nine tenths of what this model (a name, or a directory) makes of their beginnings; above .85 is flagged.",
+        ),
+    ] = None,
+    runs_dir: RunsDir = Path("runs"),
+    run_name: RunName = None,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    from ray_jobs import contamination as job
+
+    asked = job.Asked(min_k, neighbours)
+    job.contamination(recipe, overrides, scale, runs_dir, run_name, asked, address, as_json)
+
+
+@app.command(
+    help="Tell how open releases of models are, by the Model Openness Framework (https://arxiv.org/abs/2403.13784).\n\n"
+    "FILE is YAML as the framework's tool writes it: the components that are released, with their licences. Printed "
+    "are the class, III (Open Model), II (Open Tooling), I (Open Science) or none, how many percent of each class are "
+    "there, and what is missing or under a licence that does not count. Open licences count, whatever the component: "
+    "those that the OSI or the FSF approves, and open data and content licences.\n\n"
+    "A class is measured by the components that it asks for, its own and those of the classes below, if the class "
+    "below is reached; else by 11 (II) or 15 (I), with optional ones, as in the names of the tool's test files.\n\n"
+    'With --json, one FILE gives one object: {"file", "class": "III", "II", "I" or "none", "percent": {"1", "2", "3"}, '
+    'in whole numbers, "missing": {"1", "2", "3"}, each a component and why for all that the class still asks for}; '
+    "several give a list of them, in the order given.",
+    epilog="Example: raycipe openness models/OLMo-7B.yml        Example: raycipe openness models/*.yml --json",
+)
+def openness(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Descriptions of releases, as YAML.")],
+    as_json: Json = False,
+) -> None:
+    from ray_jobs import openness as job
+
+    job.openness(files, as_json)
+
+
 @app.command(epilog="Example: raycipe runs --runs-dir /data/runs --json")
 def runs(runs_dir: RunsDir = Path("runs"), as_json: Json = False) -> None:
     """List runs with their state, scores and size."""

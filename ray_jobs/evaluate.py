@@ -64,7 +64,7 @@ def evaluate(job: Job) -> dict[str, Any]:
         tasks_dir = stage.directory / "tasks"
         write_tasks(tasks, tasks_dir, job.recipe.seed)
         pairs = [{"model": model, "task": task.name} for model in models for task in tasks]
-        work = _Scoring(options, tasks_dir, stage.directory, job.recipe.seed, _model_dirs(job, models, stage))
+        work = _Scoring(options, tasks_dir, stage.directory, job.recipe.seed, model_dirs(job, models, stage))
         wants_gpu = job.recipe.resources.device != "cpu"
         gpus = 1 if wants_gpu and job.session.require().get("GPU") else 0
         with job.reporter.bar("evaluate", len(pairs)) as bar:
@@ -163,7 +163,7 @@ class _Scoring:
         return f"{model} {task}"
 
 
-def _model_dirs(job: Job, models: list[str], stage: Stage) -> dict[str, Path]:
+def model_dirs(job: Job, models: list[str], stage: Stage) -> dict[str, Path]:
     """Where each model lies. The base of a model that the recipe creates is its untrained beginning."""
     directories = {name: job.run_dir / "train" / name / "model" for name in models}
     if BASE not in models:

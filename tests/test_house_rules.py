@@ -30,7 +30,7 @@ ROOMS |= {"planning": LOWER, "reporting": LOWER, "recipe": LOWER | {"planning", 
 
 
 VERBS = ["recipes", "show", "check", "preview", "dedup", "curate", "tokenize", "train", "evaluate", "report", "run"]
-VERBS += ["runs", "infer"]
+VERBS += ["runs", "infer", "win-rate", "contamination", "openness"]
 
 
 def imports(path: Path) -> set[str]:
@@ -70,11 +70,12 @@ def test_raycipe_help_needs_nothing_heavy():
     assert answer.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("job", VERBS)
-def test_each_verb_is_also_a_module(job):
-    answer = subprocess.run([sys.executable, "-m", f"ray_jobs.{job}", "--help"], capture_output=True, text=True)
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_is_also_a_module(verb):
+    module = f"ray_jobs.{verb.replace('-', '_')}"
+    answer = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
     assert answer.returncode == 0
-    assert "Example: raycipe " + job in answer.stdout
+    assert "Example: raycipe " + verb in answer.stdout
 
 
 def test_every_node_gets_the_versions_of_pyproject():

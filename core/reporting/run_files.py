@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from core.errors import DataError
 from core.reporting.curation_files import Contamination, Duplicates, Ledger, Statistics
 from core.reporting.instruction_files import Sampling, SelectedTasks
@@ -80,6 +82,28 @@ class Scores(Written):
     comparison: Comparison | None = None
 
 
+class SubsetScore(Written):
+    items: int
+    value: float | None = None
+
+
+class SeenScore(Written):
+    """A score on the questions that training has not seen, and on those that it has."""
+
+    model: str
+    task: str
+    metric: str
+    filter: str = "none"
+    clean: SubsetScore
+    dirty: SubsetScore
+
+
+class Seen(Written):
+    """contamination/contamination.json"""
+
+    scores: list[SeenScore]
+
+
 class ManifestFile(Written):
     path: str
     bytes: int
@@ -90,6 +114,7 @@ class Manifest(Written):
     """<stage>/manifest.json"""
 
     fingerprint: str
+    inputs: dict[str, str] = Field({})
     seed: int
     code: str | int
     files: list[ManifestFile]
@@ -113,6 +138,7 @@ class Run:
     tokens: Tokens | None
     phases: list[Phase]
     scores: Scores | None
+    seen: Seen | None = None
     states: dict[str, State] = field(default_factory=dict)
     statistics: Statistics | None = None
     duplicates: dict[str, Duplicates] = field(default_factory=dict)  # by step
@@ -153,6 +179,7 @@ def read_run(directory: Path) -> Run:
         tokens=read_optional(directory / "tokenize" / "summary.json", Tokens),
         phases=[read_phase(directory / "train" / name, _max_gradient_norm(declared, name)) for name in names],
         scores=read_optional(directory / "evaluate" / "scores.json", Scores),
+        seen=_read_seen(directory, manifests["evaluate"]),
         states={stage: _state(directory / stage, manifest) for stage, manifest in manifests.items()},
         statistics=read_optional(directory / "curate" / "statistics.json", Statistics),
         duplicates=read_each(directory / "curate" / "duplicates", Duplicates),
@@ -160,6 +187,14 @@ def read_run(directory: Path) -> Run:
         selected_tasks=read_each(directory / "curate" / "natural_instructions", SelectedTasks),
         sampling=read_each(directory / "curate" / "sampling", Sampling),
     )
+
+
+def _read_seen(directory: Path, evaluated: Manifest | None) -> Seen | None:
+    """What was found of the questions; none where they have been asked anew since."""
+    manifest = read_optional(directory / "contamination" / "manifest.json", Manifest)
+    if manifest is None or evaluated is None or manifest.inputs.get("evaluate") != evaluated.fingerprint:
+        return None
+    return read_optional(directory / "contamination" / "contamination.json", Seen)
 
 
 def _max_gradient_norm(declared: Any, phase: str) -> float | None:

@@ -8,7 +8,7 @@ from core.reporting.examples import Answer, Question, questions
 from core.reporting.formats import count, cut, decimal, signed
 from core.reporting.frame import Block, Cell, Column, Part, Quote, Quotes, Section, Table, Text
 from core.reporting.options import Report
-from core.reporting.run_files import Run, Score, Scores
+from core.reporting.run_files import Run, Score, Scores, SeenScore
 from core.reporting.score_charts import MOST_ROWS, measure, score_bars
 from core.reporting.score_differences import NOISE, compared, differences, in_unit
 
@@ -22,7 +22,7 @@ def score_section(run: Run, options: Report) -> Section:
         return Section("Scores", [Text("No model has been scored.")], run.remark("evaluate"))
     drawn = [score for score in run.scores.scores if in_unit(score)]
     blocks: list[Block] = [score_bars(run.scores.models, drawn)] if drawn else []
-    blocks.append(_table(run.scores, {measure(score) for score in drawn}))
+    blocks.append(_table(run.scores, run.seen.scores if run.seen else [], {measure(score) for score in drawn}))
     asked = questions(run.directory / "evaluate" / "samples", run.scores.models, options.questions_per_task)
     if asked:
         beyond = len(asked) - MOST_QUOTED_TASKS
@@ -34,12 +34,15 @@ def score_section(run: Run, options: Report) -> Section:
     return Section("Scores", blocks, run.remark("evaluate"))
 
 
-def _table(scores: Scores, drawn: set[str]) -> Table:
+def _table(scores: Scores, seen: list[SeenScore], drawn: set[str]) -> Table:
+    unseen = {(score.model, score.task, score.metric, score.filter): score.clean.value for score in seen}
     found = {(measure(score), score.model): score for score in scores.scores}
     changes = {each.name: each for each in differences(scores)}
     columns = [Column("task, metric"), Column("questions", count)]
     for model in scores.models:
         columns += [Column(model, decimal), Column("±", decimal, "standard error")]
+        if seen:
+            columns.append(Column("clean", decimal, f"{model} on the questions that training has not seen"))
     if len(scores.models) > 1:
         first, last = compared(scores)
         columns.append(Column("difference", signed, f"{last} less {first}"))
@@ -51,20 +54,22 @@ def _table(scores: Scores, drawn: set[str]) -> Table:
         row: list[Any] = [name, next((score.samples for score in of if score), None)]
         for score in of:
             row += [_value(score), Cell(score.stderr, "quiet")] if score else [None, None]
+            if seen:
+                row.append(unseen.get((score.model, score.task, score.metric, score.filter)) if score else None)
         if change := changes.get(name):
             tone = TONES[change.verdict]
             row += [Cell(change.value, tone), Cell(change.error, "quiet")]
             row += [Cell(change.low, "quiet"), Cell(change.high, "quiet"), Cell(change.verdict, tone)]
         row += [None] * (len(columns) - len(row))
         rows.append(row)
-    return Table("Scores with their standard errors", columns, rows, _note(scores, drawn))
+    return Table("Scores with their standard errors", columns, rows, _note(scores, seen, drawn))
 
 
 def _value(score: Score) -> Any:
     return Cell(score.value, text=f"{decimal(score.value)} †") if score.trained_on else score.value
 
 
-def _note(scores: Scores, drawn: set[str]) -> str:
+def _note(scores: Scores, seen: list[SeenScore], drawn: set[str]) -> str:
     said = []
     if len(scores.models) > 1:
         first, last = compared(scores)
@@ -76,6 +81,12 @@ def _note(scores: Scores, drawn: set[str]) -> str:
         )
     if any(score.trained_on for score in scores.scores):
         said.append("† trained on the task's own training data: no measure of what else the model can do.")
+    if seen:
+        dirty = {score.task: f"{count(score.dirty.items)} in {score.task}" for score in seen if score.dirty.items}
+        said.append(
+            "Clean: on the questions of which less than a fifth is in the documents that were trained on, word for "
+            f"word. Dirty, four fifths or more: {', '.join(dirty.values()) or 'none'}."
+        )
     lower = sorted({measure(score) for score in scores.scores if score.higher_is_better is False})
     if lower:
         said.append(f"Lower is better for {', '.join(lower)}.")

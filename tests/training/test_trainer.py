@@ -122,7 +122,7 @@ def test_a_killed_run_resumes_to_the_same_losses_and_weights(material, tmp_path,
         trained = train_until_killed(monkeypatch, run, kill)
     assert losses(tmp_path / "a") == losses(tmp_path / "b")
     assert not trained.summary["refused_checkpoints"]
-    assert trained.summary["restarts"] == len(kills)
+    assert len(kills) - 1 <= trained.summary["restarts"] <= len(kills)  # a second kill may come before a checkpoint
     for (name, one), (_, other) in zip(calm.engine.weights(), trained.engine.weights(), strict=True):
         assert torch.equal(one, other), name
 

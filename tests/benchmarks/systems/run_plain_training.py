@@ -4,49 +4,42 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
 from core.tokens.shards import TokenRows
-from core.training.batches import IGNORED, collate
-from core.training.options import Phase
+from core.training.batches import collate
 from core.training.order import make_sampler
-from tests.benchmarks.training_material import PADDING, SEED, phase, resident_mb
+from tests.benchmarks.instructions import SEED
+from tests.benchmarks.systems.training_clock import Clock
+from tests.benchmarks.training_material import PADDING, made, phase
 
 
 def main(settings: str, answer: str) -> None:
     Path(answer).write_text(json.dumps(train(**json.loads(settings))))
 
 
-def train(model: str, rows: str, batch: int, threads: int) -> dict[str, Any]:
-    """batch: rows in a step."""
+def train(model: str, rows: str, batch: int, threads: int, steps: int | None = None) -> dict[str, Any]:
+    """batch: rows in a step; steps: none: an epoch."""
     torch.set_num_threads(threads)
-    options = phase(batch)
-    found = TokenRows([Path(rows)])
-    sampler = make_sampler(len(found), Phase.model_construct(**options), SEED)
+    found, options = TokenRows([Path(rows)]), phase(batch, steps)
+    sampler = make_sampler(len(found), options, SEED)
     loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     before = loss_of(loaded, found)
-    start_mb = resident_mb()
+    clock = Clock()
     loaded.train()
-    adamw = torch.optim.AdamW(loaded.parameters(), lr=options["learning_rate"], weight_decay=0.0)
-    marks, tokens, targets = [], 0, 0
-    began = time.perf_counter()
+    adamw = torch.optim.AdamW(loaded.parameters(), lr=options.learning_rate, weight_decay=0.0)
     for step in range(sampler.steps):
-        numbers = sampler.batch(step)
-        loss = loaded(**inputs_of(found, numbers.tolist())).loss
+        loss = loaded(**inputs_of(found, sampler.batch(step).tolist())).loss
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(loaded.parameters(), options["max_gradient_norm"])
+        torch.nn.utils.clip_grad_norm_(loaded.parameters(), options.max_gradient_norm)
         adamw.step()
         adamw.zero_grad()
-        loss.item()
-        tokens += int(found.lengths[numbers].sum())
-        targets += int(found.target_tokens[numbers].sum())
-        marks.append([step + 1, tokens, targets, time.perf_counter() - began])
-    return {"marks": marks, "start_mb": start_mb, "loss": [before, loss_of(loaded, found)]}
+    return clock.answer(*made(found, options)) | {"loss": [before, loss_of(loaded, found)]}
 
 
 def inputs_of(rows: TokenRows, numbers: list[int]) -> dict[str, Any]:
@@ -60,13 +53,10 @@ def inputs_of(rows: TokenRows, numbers: list[int]) -> dict[str, Any]:
 
 def loss_of(model: Any, rows: TokenRows) -> float:
     """The mean loss of the target tokens."""
-    total = 0.0
     model.eval()
     with torch.no_grad():
-        for number in range(len(rows)):
-            inputs = inputs_of(rows, [number])
-            total += model(**inputs).loss.item() * int((inputs["labels"] != IGNORED).sum())
-    return total / int(rows.target_tokens.sum())
+        means = [model(**inputs_of(rows, [number])).loss.item() for number in range(len(rows))]
+    return float(np.average(means, weights=rows.target_tokens))
 
 
 if __name__ == "__main__":

@@ -9,50 +9,47 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import torch
 
 from core.models.create import load_model
-from core.tokens.options import PhaseData
 from core.tokens.shards import TokenRows
 from core.training.batches import collate
 from core.training.engine import World
-from core.training.log import LOG
 from core.training.objectives import make_objective
 from core.training.options import Phase
 from core.training.trainer import Run
-from tests.benchmarks.training_material import PADDING, SEED, WARM_UP, phase, resident_mb
+from tests.benchmarks.instructions import SEED
+from tests.benchmarks.systems.training_clock import Clock
+from tests.benchmarks.training_material import PADDING, made, phase
 
 
 def main(settings: str, answer: str) -> None:
     Path(answer).write_text(json.dumps(train(**json.loads(settings))))
 
 
-def train(model: str, rows: str, batch: int, threads: int, everywhere: bool = False) -> dict[str, Any]:
-    """batch: rows in a step; everywhere: the output layer also runs where nothing is learned."""
+def train(
+    model: str, rows: str, batch: int, threads: int, steps: int | None = None, everywhere: bool = False
+) -> dict[str, Any]:
+    """batch: rows in a step; steps: none: an epoch; everywhere: the output layer also runs where nothing is learned."""
     torch.set_num_threads(threads)
-    found = TokenRows([Path(rows)])
-    options = Phase(data=PhaseData(sources=["gsm8k"]), log_every_steps=WARM_UP, **phase(batch))
+    found, options = TokenRows([Path(rows)]), phase(batch, steps)
     loaded = load_model(model)
     # A factor on the logits is what makes `token_losses` take them from the model itself; a Mistral has none.
     loaded.config.logit_scale = float(everywhere)
     before = loss_of(loaded, found, options)
-    start_mb = resident_mb()
+    clock = Clock()
     with tempfile.TemporaryDirectory() as directory:
-        run = Run(loaded, found, None, options, World(), SEED, PADDING, Path(directory), "benchmark")
-        run.train()
-        lines = [orjson.loads(line) for line in (Path(directory) / LOG).read_bytes().splitlines()]
-    marks = [[line["step"], line["tokens"], line["target_tokens"], line["seconds"]] for line in lines]
-    return {"marks": marks, "start_mb": start_mb, "loss": [before, loss_of(loaded, found, options)]}
+        Run(loaded, found, None, options, World(), SEED, PADDING, Path(directory), "benchmark").train()
+    return clock.answer(*made(found, options)) | {"loss": [before, loss_of(loaded, found, options)]}
 
 
 def loss_of(model: Any, rows: TokenRows, options: Phase) -> float:
     """The mean loss of the target tokens."""
-    objective = make_objective(model, options)
+    objective = make_objective(model, options).eval()
     numbers = np.arange(len(rows))
     with torch.no_grad():
         sums = [objective(collate([rows[int(number)]], PADDING)).item() for number in numbers]
-    return sum(sums) / objective.weight(rows, numbers)
+    return float(sum(sums) / objective.weight(rows, numbers))
 
 
 if __name__ == "__main__":
