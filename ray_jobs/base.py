@@ -6,11 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from core.artifacts.atomic import writable
 from core.artifacts.fingerprint import code_version, files_identity, fingerprint
 from core.artifacts.stage import Stage
 from core.models.create import fetch_model
 from core.models.extend import extend_depth
 from core.recipe.schema import Recipe
+from core.tokens.tokenizer import load_tokenizer
 from core.training.options import BASE
 from core.training.phase import Start
 from ray_jobs.job import Job
@@ -51,10 +53,12 @@ def first_start(job: Job, tokenizer: list[Any]) -> tuple[Path | None, str]:
         def make(target: Path) -> None:
             if declared.config is not None:
                 source = target.with_name(SHALLOW)
-                write_base(recipe, tokenizer_dir, source)
+                if not source.exists():  # whole, of a try that was cut off
+                    write_base(recipe, tokenizer_dir, source)
             else:
                 source = fetch_model(str(declared.base), declared.revision)
             extend_depth(source, target, extension)
+            load_tokenizer(tokenizer_dir).save_pretrained(target)
             shutil.rmtree(target.with_name(SHALLOW), ignore_errors=True)
 
         for _ in each(job.session, make, [directory]):
@@ -67,10 +71,10 @@ def first_start(job: Job, tokenizer: list[Any]) -> tuple[Path | None, str]:
 
 def write_base(recipe: Recipe, tokenizer_dir: Path, directory: Path) -> None:
     """Writes the model that the recipe names or declares, not extended, with the tokenizer, whole or not at all."""
-    from core.tokens.tokenizer import load_tokenizer
-
     tokenizer = load_tokenizer(tokenizer_dir)
     temporary = directory.with_name(f".{directory.name}.unfinished")
-    Start(recipe.model, None, recipe.seed).load(tokenizer).save_pretrained(temporary)
-    tokenizer.save_pretrained(temporary)
-    temporary.rename(directory)
+    model = Start(recipe.model, None, recipe.seed).load(tokenizer)
+    with writable(directory):
+        model.save_pretrained(temporary)
+        tokenizer.save_pretrained(temporary)
+        temporary.rename(directory)

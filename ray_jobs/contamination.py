@@ -132,7 +132,17 @@ def _finished(job: Job) -> dict[str, dict[str, Any]]:
 
 
 def _trained(job: Job) -> list[str]:
-    return [name for name in job.recipe.train if (job.run_dir / "train" / name).is_dir()]
+    """The run's phases, whatever the recipe says now: in its order, where it has them."""
+    there = sorted(path.name for path in (job.run_dir / "train").glob("*") if path.is_dir())
+    order = list(job.recipe.train)
+    return sorted(there, key=lambda name: order.index(name) if name in order else len(order))
+
+
+def _sources(job: Job, phase: str) -> list[str]:
+    """What a phase was trained on, whatever the recipe says now."""
+    manifest = read_manifest(job.run_dir / "train" / phase)
+    assert manifest is not None
+    return list(manifest["recipe"]["phase"]["data"]["sources"])
 
 
 def _evaluated(job: Job) -> tuple[list[str], Samples]:
@@ -196,7 +206,7 @@ def _search(
     pieces: list[dict[str, Any]] = [
         {"phase": phase, "number": number, "path": str(path)}
         for phase in _trained(job)
-        for number, path in enumerate(document_files(job.run_dir / "curate", job.recipe.train[phase].data.sources))
+        for number, path in enumerate(document_files(job.run_dir / "curate", _sources(job, phase)))
     ]
     search = _Search(index, work, {phase: _held_out(job.run_dir / "tokenize" / phase) for phase in _trained(job)})
     with job.reporter.bar("contamination: documents", len(pieces)) as bar:

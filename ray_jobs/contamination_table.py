@@ -12,7 +12,7 @@ from core.evaluation.contamination import SUBSETS
 
 def print_contamination(found: dict[str, Any]) -> None:
     """Tables of what `contamination.json` has: scores, then each test that was asked for."""
-    console = Console(width=None if Console().is_terminal else 200)
+    console = Console(width=None if Console().is_terminal else 200, markup=False, emoji=False, highlight=False)
     tasks = {task["task"]: task for task in found["tasks"]}
     columns = ("task", "items", "too short", "clean", "dirty", "model", "metric", *(f"on {name}" for name in SUBSETS))
     table = Table(*columns, box=None, header_style="bold")

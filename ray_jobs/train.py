@@ -74,6 +74,7 @@ def train(job: Job) -> dict[str, Any]:
     """Trains every phase that is not finished. Returns each phase's summary."""
     tokens = read_manifest(job.run_dir / "tokenize")
     assert tokens is not None
+    _check_rows(job)
     starts = {BASE: first_start(job, _files_below(tokens, TOKENIZER))}
     before = BASE
     summaries = {}
@@ -120,6 +121,18 @@ def _open_reference(job: Job, name: str, phase: Phase, tokens: dict[str, Any], s
         code=code_version("core/models", "core/training/losses.py", "core/training/reference.py"),
         inputs={"tokenize": fingerprint(_files_below(tokens, name, TOKENIZER)), "model": start_print},
     )
+
+
+def _check_rows(job: Job) -> None:
+    """Raises DataError where a phase has fewer rows than an optimiser step takes: before any is trained."""
+    summary = orjson.loads((job.run_dir / "tokenize" / "summary.json").read_bytes())
+    for name, phase in job.recipe.train.items():
+        tokens = summary["phases"][name]["train"]
+        if tokens["rows"] < phase.global_batch_size:
+            raise DataError(
+                f"train.{name}: {tokens['rows']} rows of at most {tokens['sequence_length']} tokens are fewer than "
+                f"global_batch_size {phase.global_batch_size}; take a smaller one, more data, or data.packing=false"
+            )
 
 
 def _files_below(manifest: dict[str, Any], *directories: str) -> list[Any]:
@@ -191,11 +204,6 @@ def _train_phase(
         ),
     )
     tokens = orjson.loads((job.run_dir / "tokenize" / "summary.json").read_bytes())["phases"][name]["train"]
-    if tokens["rows"] < phase.global_batch_size:
-        raise DataError(
-            f"train.{name}: {tokens['rows']} rows of at most {tokens['sequence_length']} tokens are fewer than "
-            f"global_batch_size {phase.global_batch_size}; take a smaller one, more data, or data.packing=false"
-        )
     steps = make_sampler(tokens["rows"], phase, seed=0).steps
     device = "GPU" if use_gpu else "CPU"
     job.reporter.say(
@@ -313,7 +321,8 @@ def _work(config: dict[str, Any]) -> None:
     model = build_model(config["start"], phase, tokenizer, world)
     sizes = [(_weights_in(parameter), parameter.requires_grad) for parameter in model.parameters()]
     trainable = sum(size for size, trained in sizes if trained)
-    if said := too_little_room(phase, sum(size for size, _ in sizes), trainable, directory):
+    # One looks: the others might see what the first removes.
+    if world.rank == 0 and (said := too_little_room(phase, sum(size for size, _ in sizes), trainable, directory)):
         raise ResourceError(said)
     validation = TokenRows.open(tokens / config["name"], "validation")
     trained = Run(

@@ -27,7 +27,7 @@ def win_rate(file: Path, rule: Rule, as_json: bool) -> None:
         ]
         print(json.dumps({"file": str(file), "rule": rule, "models": models}))
         return
-    console = Console(width=None if Console().is_terminal else 200)
+    console = Console(width=None if Console().is_terminal else 200, markup=False, emoji=False, highlight=False)
     table = Table("", *(each.model for each in found), box=None, header_style="bold")
     for stage in STAGES:
         if stage in found[0].scores:

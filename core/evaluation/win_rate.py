@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,7 +150,7 @@ def _standing(model: str, rates: Mapping[str, Mapping[str, Sequence[float]]]) ->
 
 def stage_score(win_rates: Sequence[float]) -> float:
     """The geometric mean of scenarios' win rates; the least positive number stands for 0."""
-    return math.exp(fmean(math.log(rate or sys.float_info.min) for rate in win_rates))
+    return math.exp(fmean(math.log(rate or math.ulp(0.0)) for rate in win_rates))
 
 
 def final_score(scores: Mapping[str, float]) -> float | None:

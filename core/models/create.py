@@ -120,15 +120,17 @@ def fetch_model(name: str, revision: str | None = None) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=["*.json", "*.safetensors", "*.model"]))
+        wanted, twice = ["*.json", "*.safetensors", "*.model"], ["consolidated*", "original/*"]
+        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted, ignore_patterns=twice))
     except Exception as error:  # of many kinds
         raise ResourceError(_not_had(name, error)) from error
 
 
 def _not_had(name: str | Path, error: Exception) -> str:
+    why = (str(error) or type(error).__name__).splitlines()[0]
     return (
-        f"model {name}: cannot be loaded ({str(error).splitlines()[0]}). Give a directory with safetensors "
-        "weights, or let this machine reach the hub (HF_HUB_OFFLINE unset)."
+        f"model {name}: cannot be loaded ({why}). Give a directory with safetensors weights, or let this machine reach "
+        "the hub (HF_HUB_OFFLINE unset)."
     )
 
 

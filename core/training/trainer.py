@@ -8,6 +8,7 @@ an order that is the same at any world size, and a resume that equals an undistu
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from core.training.checkpoints import (
     CHECKPOINTS,
     CheckpointPieces,
     CheckpointWriter,
+    complete,
     forget_unfinished,
     newest_valid,
     read_state,
@@ -237,11 +239,14 @@ class _Training:
 
     def _resume(self) -> None:
         """Puts back the newest checkpoint that holds, where there is one."""
+        found, self.refused = newest_valid(self.storage, self.run_.fingerprint, self.world)
         if self.world.rank == 0:
             forget_unfinished(self.storage)
+            for refused in complete(self.storage):
+                if found is None or refused > found:  # it would count among those that are kept
+                    shutil.rmtree(refused)
         if self.world.size > 1:
             dist.barrier()
-        found, self.refused = newest_valid(self.storage, self.run_.fingerprint, self.world)
         if found is not None:
             self.progress = Progress.restored(self._load(found)["progress"])
             self.progress.restarts += 1

@@ -11,8 +11,8 @@ from core.errors import ResourceError
 from core.models.create import create_model, load_model
 from core.models.options import ModelConfig
 from core.recipe.resolve import load_recipe
-from core.tokens.tokenizer import train_tokenizer
-from ray_jobs.base import first_start, model_fingerprint
+from core.tokens.tokenizer import load_tokenizer, train_tokenizer
+from ray_jobs.base import SHALLOW, first_start, model_fingerprint, write_base
 from ray_jobs.job import Job
 from ray_jobs.progress import Reporter
 from tests.ray_jobs.conftest import SMALL
@@ -43,13 +43,14 @@ def logits(model):
 def test_an_extended_base_computes_what_the_base_does_and_is_made_once(tokenizer, tmp_path, capsys):
     base = create_model(CONFIG, tokenizer, seed=1)
     base.save_pretrained(tmp_path / "base")
-    tokenizer.save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "run/tokenize/tokenizer")
     wanted = [*NO_CONFIG, f"model.base={tmp_path}/base", "model.extend={blocks: [0, 0, 1, 1], identity: true}"]
     directory, fingerprint = first_start(job(tmp_path, *wanted), [])
     assert directory == tmp_path / "run/base/model"
     model = load_model(directory)
     assert model.config.num_hidden_layers == 4
     torch.testing.assert_close(logits(model), logits(base), rtol=0, atol=1e-6)
+    assert load_tokenizer(directory).get_vocab() == tokenizer.get_vocab()  # the recipe's
     made = (directory / "model.safetensors").stat().st_mtime_ns
     assert first_start(job(tmp_path, *wanted), []) == (directory, fingerprint)
     assert "base: made earlier" in capsys.readouterr().err
@@ -59,6 +60,7 @@ def test_an_extended_base_computes_what_the_base_does_and_is_made_once(tokenizer
 def test_a_declared_model_is_made_and_then_extended(tokenizer, tmp_path):
     tokenizer.save_pretrained(tmp_path / "run/tokenize/tokenizer")
     made = job(tmp_path, "model.extend.blocks=[0, 1, 1]")
+    write_base(made.recipe, tmp_path / "run/tokenize/tokenizer", tmp_path / "run/base" / SHALLOW)  # of a try cut off
     directory, _ = first_start(made, [])
     deep, shallow = load_model(directory), create_model(made.recipe.model.config, tokenizer, made.recipe.seed)
     for number, block in enumerate([0, 1, 1]):

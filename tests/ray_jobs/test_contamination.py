@@ -80,8 +80,8 @@ def write_documents(run_dir: Path, source: str, rows: list[dict[str, Any]]) -> N
     pq.write_table(pa.Table.from_pylist(rows, DOCUMENTS), path)
 
 
-def finish(run_dir: Path, name: str) -> None:
-    Stage.open(run_dir, name, recipe={}, seed=0, code="c").finish({})
+def finish(run_dir: Path, name: str, recipe: Any = None) -> None:
+    Stage.open(run_dir, name, recipe=recipe, seed=0, code="c").finish({})
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def job(tmp_path: Path) -> Job:
         directory = run_dir / "train" / model / "model"
         create_model(ModelConfig(**SIZES), tokenizer, seed).save_pretrained(directory)
         tokenizer.save_pretrained(directory)
-        finish(run_dir, f"train/{model}")
+        finish(run_dir, f"train/{model}", {"phase": RECIPE["train"][model]})
     for model, knows in zip(MODELS, (IN_WEB, DIRTY), strict=True):
         rows = [sample(number, number in knows or number % 2 == 0) for number in range(10)]
         write_lines(run_dir / "evaluate" / "samples" / model / "arc_local.jsonl", rows)
@@ -163,7 +163,7 @@ def test_it_is_found_once_and_again_when_what_was_trained_on_changes(job: Job, c
     documents = job.run_dir / "curate" / "documents" / "chat" / "part-00000.parquet"
     pq.write_table(pq.read_table(documents).slice(1), documents)
     (job.run_dir / "curate" / "manifest.json").unlink()
-    Stage.open(job.run_dir, "curate", recipe={}, seed=0, code="c").finish({})
+    finish(job.run_dir, "curate")
     curated = json.loads((job.run_dir / "curate" / "manifest.json").read_text())
     (job.run_dir / "curate" / "manifest.json").write_text(json.dumps({**curated, "fingerprint": "another"}))
     assert examine(job, Asked())["tasks"][0]["dirty"] == len(DIRTY) - 1

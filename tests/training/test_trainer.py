@@ -150,6 +150,18 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_it_used(material, tmp_p
     assert "another recipe" in refused[0]
 
 
+def test_a_refused_checkpoint_does_not_push_out_those_that_hold(material, tmp_path, monkeypatch):
+    settings = {"max_steps": 9, "checkpoints": {"every_steps": 3, "keep": 1}, "epochs": None}
+    run = material.run(tmp_path, settings)
+    run.train()
+    (last,) = (tmp_path / "checkpoints").glob("step-*")
+    (last / "rank-00000.safetensors").write_bytes(b"broken")
+    train_until_killed(monkeypatch, material.run(tmp_path, settings), 5)
+    found, refused = newest_valid(tmp_path / "checkpoints", "f", World())
+    assert found is not None
+    assert (found.name, refused) == ("step-00000003", [])
+
+
 def test_a_loss_that_is_not_finite_stops_with_step_and_documents(material, tmp_path):
     model = material.model()
     with torch.no_grad():
