@@ -243,7 +243,7 @@ def test_a_reading_is_of_the_steps_since_the_last(clock: Clock) -> None:
         "mfu": 1.0,  # 1,000 FLOPs in 5 seconds of 2 devices of 100
         "data_wait": 0.1,
         "memory_bytes": 7,
-        "seconds_left": round(7 * 55 / 3, 1),
+        "seconds_left": round(7 * 55 / 3, 3),
     }
 
 
