@@ -9,6 +9,11 @@ class RaycipeError(Exception):
     exit_code = 1
 
 
+def first_line(error: Exception) -> str:
+    """What a library's error says first; its kind where it says nothing."""
+    return (str(error) or type(error).__name__).strip().splitlines()[0]
+
+
 class RecipeError(RaycipeError):
     """The user's recipe or arguments are wrong."""
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from core.evaluation.contamination import SUBSETS
+from ray_jobs.progress import table_console
 
 
 def print_contamination(found: dict[str, Any]) -> None:
     """Tables of what `contamination.json` has: scores, then each test that was asked for."""
-    console = Console(width=None if Console().is_terminal else 200, markup=False, emoji=False, highlight=False)
+    console = table_console()
     tasks = {task["task"]: task for task in found["tasks"]}
     columns = ("task", "items", "too short", "clean", "dirty", "model", "metric", *(f"on {name}" for name in SUBSETS))
     table = Table(*columns, box=None, header_style="bold")

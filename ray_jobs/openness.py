@@ -11,6 +11,7 @@ from rich.table import Table
 
 from core.reporting.formats import visible
 from core.reporting.openness import NAMES, TITLES, Openness, Release, evaluate, read_release
+from ray_jobs.progress import table_console
 
 
 def openness(files: list[Path], as_json: bool) -> None:
@@ -20,8 +21,7 @@ def openness(files: list[Path], as_json: bool) -> None:
         answers = [_as_json(release, result) for release, result in found]
         print(json.dumps(answers if len(answers) > 1 else answers[0]))
         return
-    terminal = Console().is_terminal
-    console = Console(width=None if terminal else 200, markup=False, highlight=False)
+    console = table_console()
     for number, (release, result) in enumerate(found):
         if number:
             console.print()

@@ -20,6 +20,11 @@ from rich.progress import (
 LINE_EVERY = 5.0  # seconds between plain lines
 
 
+def table_console() -> Console:
+    """Where tables are printed, on stdout: names stay as they are, and away from a terminal lines are wide."""
+    return Console(width=None if Console().is_terminal else 200, markup=False, emoji=False, highlight=False)
+
+
 class Bar:
     """One piece of work under way."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from core.evaluation.win_rate import STAGES, Rule, Standing, read_metrics, standings
+from ray_jobs.progress import table_console
 
 
 def win_rate(file: Path, rule: Rule, as_json: bool) -> None:
@@ -27,7 +27,7 @@ def win_rate(file: Path, rule: Rule, as_json: bool) -> None:
         ]
         print(json.dumps({"file": str(file), "rule": rule, "models": models}))
         return
-    console = Console(width=None if Console().is_terminal else 200, markup=False, emoji=False, highlight=False)
+    console = table_console()
     table = Table("", *(each.model for each in found), box=None, header_style="bold")
     for stage in STAGES:
         if stage in found[0].scores:

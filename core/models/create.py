@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.artifacts.seeds import derive_seed
-from core.errors import ResourceError
+from core.errors import ResourceError, first_line
 from core.models.attention import keep_samples_apart
 from core.models.options import Attention, ModelConfig
 
@@ -127,10 +127,9 @@ def fetch_model(name: str, revision: str | None = None) -> Path:
 
 
 def _not_had(name: str | Path, error: Exception) -> str:
-    why = (str(error) or type(error).__name__).splitlines()[0]
     return (
-        f"model {name}: cannot be loaded ({why}). Give a directory with safetensors weights, or let this machine reach "
-        "the hub (HF_HUB_OFFLINE unset)."
+        f"model {name}: cannot be loaded ({first_line(error)}). Give a directory with safetensors weights, or let this "
+        "machine reach the hub (HF_HUB_OFFLINE unset)."
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from core.artifacts.atomic import atomic_path, writable, write_json
-from core.errors import DataError, RecipeError, ResourceError
+from core.errors import DataError, RecipeError, ResourceError, first_line
 from core.models.options import DepthExtension, ModelConfig
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ def _described(source: Path, extension: DepthExtension) -> tuple[dict[str, Any],
     except FileNotFoundError as error:
         raise ResourceError(f"model.extend: {source} has no {CONFIG}: give a model's directory") from error
     except Exception as error:  # of many kinds
-        raise DataError(f"{source / CONFIG}: cannot be read as a model's configuration ({_first(error)})") from error
+        raise DataError(
+            f"{source / CONFIG}: cannot be read as a model's configuration ({first_line(error)})"
+        ) from error
     if config.get("model_type") not in ARCHITECTURES:
         raise RecipeError(
             f"model.extend: {source} is of type {config.get('model_type')}; known are {', '.join(ARCHITECTURES)}"
@@ -223,8 +225,4 @@ def _opened(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt")
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: cannot be read as safetensors ({_first(error)}): fetch the file again") from error
-
-
-def _first(error: Exception) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise DataError(f"{path}: cannot be read as safetensors ({first_line(error)}): fetch the file again") from error

@@ -113,8 +113,9 @@ def export_model(
         whole.save_pretrained(temporary, state_dict=weights)
         _say_fp32(temporary / "config.json")
         tokenizer.save_pretrained(temporary)
-        for weights_file in directory.rglob("*.safetensors"):
-            weights_file.chmod(0o644)  # safetensors makes them the user's alone
+        for made in (temporary, directory / "adapter"):
+            for weights_file in made.glob("*.safetensors"):
+                weights_file.chmod(0o644)  # safetensors makes them the user's alone
         shutil.rmtree(directory / "model", ignore_errors=True)
         temporary.rename(directory / "model")
     parameters = trained if phase.method == "full" else sum(p.numel() for p in whole.parameters())
