@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 FLASH = "flash_attention_2"
+SDPA = "sdpa"
 FLEX = "flex_attention"
 NEED_GPU = (FLASH, FLEX)
 
@@ -40,14 +41,52 @@ def check_attention(attention: Attention, *, gpu: bool, precision: str) -> None:
 
 
 def keep_samples_apart(model: PreTrainedModel) -> None:
-    """Lets no packed sample see another where a batch has several rows, in flash attention.
+    """Lets no packed sample see another where a batch has several rows, and on CPUs computes none that is not needed.
 
     Samples are told apart by their positions, which begin at 0 in each. Transformers 5 does so in eager, sdpa and flex
     attention, but in flash attention only for a batch of one row: with more it attends over whole rows. So the lengths
-    are handed to it with every batch that has positions and neither a mask nor a cache.
+    are handed to it with every batch that has positions and neither a mask nor a cache. In sdpa on CPUs they are taken
+    to attend within each sample, in place of over whole rows with a mask: torch's kernel there skips nothing.
     """
     if model.config._attn_implementation == FLASH:
         model.get_decoder().register_forward_pre_hook(_with_lengths, with_kwargs=True)
+    elif model.config._attn_implementation == SDPA and model.device.type == "cpu":
+        _register_by_sample()
+        model.get_decoder().register_forward_pre_hook(_with_sample_lengths, with_kwargs=True)
+
+
+def _register_by_sample() -> None:
+    """Has sdpa attend sample by sample where it is told their lengths, which `_with_sample_lengths` alone does."""
+    import torch
+    from torch.nn.functional import scaled_dot_product_attention
+    from transformers import AttentionInterface
+    from transformers.integrations.sdpa_attention import repeat_kv, sdpa_attention_forward
+
+    def attend(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **named: Any) -> tuple[Any, None]:
+        lengths = named.pop("sample_lengths", None)
+        if lengths is None or named.get("sliding_window") or named.get("dropout"):
+            output: tuple[Any, None] = sdpa_attention_forward(module, query, key, value, attention_mask, **named)
+            return output
+        groups = getattr(module, "num_key_value_groups", 1)
+        whole = (query, repeat_kv(key, groups), repeat_kv(value, groups))  # [rows, heads, tokens, width] each
+        parts = zip(*(each.transpose(0, 1).flatten(1, 2).split(lengths, dim=1) for each in whole), strict=True)
+        attended = [
+            scaled_dot_product_attention(*(part[None] for part in sample), is_causal=True, scale=named.get("scaling"))
+            for sample in parts
+        ]
+        heads_first = torch.cat(attended, dim=2)[0].unflatten(1, (query.shape[0], query.shape[2]))
+        return heads_first.permute(1, 2, 0, 3).contiguous(), None
+
+    AttentionInterface.register(SDPA, attend)
+
+
+def _with_sample_lengths(decoder: Any, arguments: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    positions = named.get("position_ids")
+    if positions is not None and named.get("attention_mask") is None and named.get("use_cache") is False:
+        starts = (positions.flatten() == 0).nonzero().flatten().tolist()
+        ends = [*starts[1:], positions.numel()]
+        named = named | {"sample_lengths": [end - start for start, end in zip(starts, ends, strict=True)]}
+    return arguments, named
 
 
 def _with_lengths(decoder: Any, arguments: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
