@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator
 
 from core.documents.files import expand, is_remote
-from core.errors import RaycipeError
+from core.errors import DataError, RaycipeError
+from core.evaluation.task_files import find_tasks
 from core.recipe.problems import InvalidRecipe
 from core.recipe.resolve import Resolved, check_recipe, load_recipe
 from ray_jobs.curation.prepare import located, other_sources
@@ -40,6 +41,11 @@ def _missing_files(resolved: Resolved) -> Iterator[str]:
         try:
             located(step, resolved.directory)
         except RaycipeError as error:
+            yield str(error)
+    if resolved.recipe.evaluate is not None:
+        try:
+            find_tasks(resolved.recipe.evaluate, resolved.directory)
+        except DataError as error:
             yield str(error)
 
 

@@ -1,8 +1,9 @@
-"""`raycipe evaluate`: the base and the trained model on every task, each pair a Ray task of its own."""
+"""`raycipe evaluate`: the base and the trained model on every task, their requests spread over scorers."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import shutil
 import time
 from functools import partial
@@ -13,29 +14,53 @@ import orjson
 import pyarrow.parquet as pq
 
 from core.artifacts.atomic import write_json
-from core.artifacts.fingerprint import code_version, file_checksum
+from core.artifacts.fingerprint import code_version, file_checksum, fingerprint
 from core.artifacts.stage import Stage, read_manifest
 from core.errors import RecipeError
+from core.evaluation.comparison import Scored, compare_scored, told_refusals
+from core.evaluation.mt_bench.benchmark import Benchmark, read_benchmark
+from core.evaluation.mt_bench.options import MtBench
 from core.evaluation.options import Evaluate
-from core.evaluation.paired import compare_samples
-from core.evaluation.score_intervals import PASSAGES, with_intervals, with_ties
-from core.evaluation.task_files import find_tasks, write_tasks
+from core.evaluation.perturbed_tasks import (
+    bias_rows,
+    check_perturbed,
+    helm_words,
+    worst_case_rows,
+    write_perturbed,
+)
+from core.evaluation.score_intervals import PASSAGES, with_intervals
+from core.evaluation.scorer import ScoredModel
+from core.evaluation.suites import SUITES, suite_scores
+from core.evaluation.task_files import TaskFile, find_tasks, write_tasks
+from core.evaluation.tokens_needed import check_tokens
 from core.instructions.benchmarks import is_marked, trained_on
 from core.recipe.benchmarks import names_benchmarks
+from core.tokens.tokenizer import load_tokenizer
 from core.training.options import BASE
 from ray_jobs.base import write_base
 from ray_jobs.job import Job
 from ray_jobs.parallel import each
+from ray_jobs.progress import Bar
+from ray_jobs.scorers import RayScorers
 from ray_jobs.tokenize import document_files
 
 WORK = ".work"
+ANSWERS = ".answers"  # beside the runs: what models answered, valid in any run
+NOT_OF_SCORES: Any = {  # what changes how scores are come by, not what they are
+    "workers": True,
+    "mt_bench": {"concurrency", "retries", "timeout", "prompt_price", "completion_price", "batch_size"},
+}
+WHOLE = 1000  # parts of a progress bar
 
 
 def check_evaluation(job: Job) -> None:
     """Finds tasks and their files, before anything starts. Raises RecipeError, also for no tasks, or DataError."""
     if job.recipe.evaluate is None:
         raise RecipeError(f"{job.resolved.tree.path}: evaluate.tasks says what to score, and is not there")
-    find_tasks(job.recipe.evaluate, job.resolved.directory)
+    tasks = find_tasks(job.recipe.evaluate, job.resolved.directory)
+    check_perturbed(tasks, job.recipe.evaluate, job.resolved.directory)
+    if job.recipe.evaluate.mt_bench is not None:
+        _benchmark(job, job.recipe.evaluate.mt_bench)
 
 
 def evaluate(job: Job) -> dict[str, Any]:
@@ -49,12 +74,12 @@ def evaluate(job: Job) -> dict[str, Any]:
     stage = Stage.open(
         job.run_dir,
         "evaluate",
-        recipe=options.model_dump(mode="json"),
+        recipe=options.model_dump(mode="json", exclude=NOT_OF_SCORES),
         seed=job.recipe.seed,
         code=code_version("core/evaluation", "core/models", "core/documents"),
         inputs={
             **{name: manifest["fingerprint"] for name, manifest in manifests.items() if manifest is not None},
-            **{f"{task.name} {split}": file_checksum(path) for task in tasks for split, path in task.data.items()},
+            **{f"{task.name} {split}": file_checksum(path) for task in tasks for split, path in task.inputs().items()},
             **{f"task {task.name} {path.name}": file_checksum(path) for task in tasks for path in task.definition()},
             "lm-eval": importlib.metadata.version("lm-eval"),
         },
@@ -63,20 +88,21 @@ def evaluate(job: Job) -> dict[str, Any]:
         began = time.monotonic()
         tasks_dir = stage.directory / "tasks"
         write_tasks(tasks, tasks_dir, job.recipe.seed)
-        pairs = [{"model": model, "task": task.name} for model in models for task in tasks]
-        work = _Scoring(options, tasks_dir, stage.directory, job.recipe.seed, model_dirs(job, models, stage))
-        wants_gpu = job.recipe.resources.device != "cpu"
-        gpus = 1 if wants_gpu and job.session.require().get("GPU") else 0
-        with job.reporter.bar("evaluate", len(pairs)) as bar:
-            for done in each(job.session, work.score, pairs, gpus=gpus):
-                bar.advance(done)
-        scores = [row for pair in pairs for row in orjson.loads(work.result(pair).read_bytes())]
+        found = _scored(job, options, models, tasks, stage, tasks_dir)
         trained = {model: trained_tasks(job, model) for model in models}
-        scores = [{**row, "trained_on": is_marked(row["task"], trained[row["model"]])} for row in scores]
+        scores = [
+            {"model": model, **row, "trained_on": is_marked(row["task"], trained[model])}
+            for model in models
+            for row in found[model]["rows"]
+        ]
+        suites = suite_scores([name for name in options.tasks if name in SUITES], scores)
+        scores += _judged(job, options, models, found, stage)
         result: dict[str, Any] = {
             "models": models,
             "scores": scores,
-            "comparison": _comparison(options, models, [task.name for task in tasks], stage.directory, job.recipe.seed),
+            "comparison": _comparison(options, models, found, stage.directory, job.recipe.seed),
+            "suites": suites,
+            "settings": {model: found[model]["settings"] for model in models},
             "seconds": round(time.monotonic() - began, 3),
         }
         write_json(stage.directory / "scores.json", result)
@@ -85,10 +111,15 @@ def evaluate(job: Job) -> dict[str, Any]:
     else:
         job.reporter.say("evaluate: finished earlier")
     result = orjson.loads((stage.directory / "scores.json").read_bytes())
+    for row in result["suites"]:
+        title = row["line"] or "mean"
+        job.reporter.say(f"{row['model']}: {row['suite']} {title} {row['value']:.4f}")
     for row in result["scores"]:
         error = f" ± {row['stderr']:.3f}" if row["stderr"] is not None else ""
         mark = " (trained on it)" if row["trained_on"] else ""
         job.reporter.say(f"{row['model']}: {row['task']} {row['metric']} {row['value']:.3f}{error}{mark}")
+    if refused := (result["comparison"] or {}).get("refused"):
+        job.reporter.say(f"not compared, being scored in different ways: {told_refusals(refused)}")
     for row in (result["comparison"] or {}).get("differences", []):
         if row["low"] is not None:
             first, second = result["comparison"]["models"]
@@ -114,53 +145,109 @@ def trained_tasks(job: Job, model: str) -> set[str]:
 
 
 def _comparison(
-    options: Evaluate, models: list[str], tasks: list[str], directory: Path, seed: int
+    options: Evaluate, models: list[str], found: dict[str, dict[str, Any]], directory: Path, seed: int
 ) -> dict[str, Any] | None:
     """How much better one model is than another on the same questions; None where there is only one."""
     if len(models) < 2:
         return None
-    first, second = options.compare or (models[0], models[-1])
-    samples = directory / "samples"
-    differences = [
-        {"task": task, **row}
-        for task in tasks
-        for row in compare_samples(
-            samples / first / f"{task}.jsonl", samples / second / f"{task}.jsonl", seed, passage_of(options, task)
-        )
-    ]
-    return {"models": [first, second], "differences": with_ties(differences)}
+    first, second = (
+        Scored(model, directory / "samples" / model, found[model]["settings"])
+        for model in options.compare or (models[0], models[-1])
+    )
+    return compare_scored(first, second, seed, partial(passage_of, options))
 
 
 def passage_of(options: Evaluate, task: str) -> str | None:
     """The field of a task's documents that questions on a common passage share; None where they share nothing."""
-    return options.clusters.get(task, PASSAGES.get(task))
+    return options.clusters.get(task, PASSAGES.get(re.sub(r"_\d+shot$", "", task)))
 
 
-class _Scoring:
-    """Scores a pair of model and task; one that is on disk is not scored again."""
+def _judged(
+    job: Job, options: Evaluate, models: list[str], found: dict[str, dict[str, Any]], stage: Stage
+) -> list[dict[str, Any]]:
+    """Rows of MT-Bench, where the recipe asks for it; its settings go into what was found of each model."""
+    if options.mt_bench is None:
+        return []
+    from ray_jobs.mt_bench import Grading, judge_models
 
-    def __init__(self, options: Evaluate, tasks_dir: Path, directory: Path, seed: int, models: dict[str, Path]) -> None:
-        self.options, self.tasks_dir, self.directory = options, tasks_dir, directory
-        self.seed, self.models = seed, models
+    gpu = job.recipe.resources.device != "cpu"
+    benchmark = _benchmark(job, options.mt_bench)
+    grading = Grading(benchmark, options.mt_bench, job.recipe.seed, job.session, job.reporter, use_gpu=gpu)
+    directories = {model: path for model, path in model_dirs(job, models, stage).items() if model in models}
+    rows = judge_models(grading, directories, job.run_dir / "mt_bench", stage.directory / "samples")
+    for model in models:
+        found[model]["settings"]["mt_bench"] = grading.settings()
+    return [{**row, "trained_on": False} for row in rows]
 
-    def result(self, pair: dict[str, str]) -> Path:
-        return self.directory / WORK / pair["model"] / f"{pair['task']}.json"
 
-    def score(self, pair: dict[str, str]) -> str:
-        model, task = pair["model"], pair["task"]
-        if not self.result(pair).exists():
-            import torch
+def _benchmark(job: Job, options: MtBench) -> Benchmark:
+    """MT-Bench's questions and prompts, from a directory beside the recipe or the current one. Raises DataError."""
+    beside = job.resolved.directory / options.data
+    return read_benchmark(beside if beside.is_dir() else Path(options.data), options.limit)
 
-            from core.evaluation.lm_eval_bridge import evaluate_model
 
-            device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray hides GPUs from tasks that ask for none
-            if device == "cpu":
-                torch.set_num_threads(1)  # one task per CPU
-            samples = self.directory / "samples" / model / f"{task}.jsonl"
-            rows = evaluate_model(self.models[model], task, self.tasks_dir, self.options, self.seed, samples, device)
-            rows = with_intervals(rows, samples, passage_of(self.options, task))
-            write_json(self.result(pair), [{"model": model, **row} for row in rows])
-        return f"{model} {task}"
+def _rows(job: Job, options: Evaluate, rows: list[dict[str, Any]], task: str, samples: Path) -> list[dict[str, Any]]:
+    """A task's rows with their intervals, and those of its perturbations and of bias where they are asked for."""
+    of_task = [row for row in rows if row["task"] == task]
+    found = with_intervals(of_task, samples / f"{task}.jsonl", passage_of(options, task))
+    if task in options.perturb:
+        found += worst_case_rows(of_task, task, samples)
+    if task in options.bias:
+        found += bias_rows(of_task, task, samples, options.helm_words, job.resolved.directory)
+    return found
+
+
+def _content(task: TaskFile) -> str:
+    """A checksum of a task's definition and data."""
+    return fingerprint([file_checksum(path) for path in [*task.definition(), *task.inputs().values()]])
+
+
+def _at(bar: Bar, done: int, whole: int) -> None:
+    bar.at(WHOLE * done // whole)
+
+
+def _scored(
+    job: Job, options: Evaluate, models: list[str], tasks: list[TaskFile], stage: Stage, tasks_dir: Path
+) -> dict[str, dict[str, Any]]:
+    """Of each model what `Evaluation.of` returns; a model that is scored already is not scored again."""
+    from core.evaluation.lm_eval_bridge import AskedTask, Evaluation
+
+    gpu = job.recipe.resources.device != "cpu" and bool(job.session.require().get("GPU"))
+    directories = model_dirs(job, models, stage)
+    words = helm_words(options.helm_words, job.resolved.directory)
+    asked = [AskedTask(task.name, task.few_shot, _content(task)) for task in tasks]
+    for task in tasks:
+        if task.name in options.perturb:
+            names = write_perturbed(task, options.perturb[task.name], tasks_dir, words, job.recipe.seed)
+            asked += [AskedTask(name, task.few_shot, _content(task)) for name in names]
+    scorers = RayScorers(job.session, options.workers, gpu)
+    found = {}
+    try:
+        for model in models:
+            result = stage.directory / WORK / f"{model}.json"
+            if not result.exists():
+                samples = stage.directory / "samples" / model
+                scored = ScoredModel(directories[model], "cuda" if gpu else "cpu", options.batch_size)
+                with job.reporter.bar(f"evaluate {model}", WHOLE) as bar:
+                    evaluation = Evaluation(
+                        options,
+                        job.recipe.seed,
+                        tasks_dir,
+                        scorers,
+                        job.run_dir.parent / ANSWERS,
+                        partial(_at, bar),
+                    )
+                    check_tokens(load_tokenizer(directories[model]), model, tasks, options)
+                    said = evaluation.of(scored, asked, samples)
+                rows = [row for task in tasks for row in _rows(job, options, said["rows"], task.name, samples)]
+                settings = {task.name: said["settings"][task.name] for task in tasks}
+                write_json(result, said | {"rows": rows, "settings": settings})
+            found[model] = orjson.loads(result.read_bytes())
+            if found[model]["why_stock"] and not options.exact:
+                job.reporter.say(f"evaluate {model}: in stock lm-eval's batches, since {found[model]['why_stock']}")
+    finally:
+        scorers.close()
+    return found
 
 
 def model_dirs(job: Job, models: list[str], stage: Stage) -> dict[str, Path]:

@@ -101,11 +101,12 @@ def _results(answers: Any) -> Iterator[Any]:
 
 
 def _answers(work: Callable[[Any], Any], batch: dict[str, Any]) -> dict[str, Any]:
-    answers = [_answer(work, task) for task in batch["item"]]
+    answers = [answer_or_error(work, task) for task in batch["item"]]
     return {name: [answer[name] for answer in answers] for name in ("result", "error", "message")}
 
 
-def _answer(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
+def answer_or_error(work: Callable[[Any], Any], task: Any) -> dict[str, Any]:
+    """What `work` returns, or the RaycipeError that it raises, as values: `result`, `error` (its kind), `message`."""
     try:
         return {"result": work(task), "error": "", "message": ""}
     except RaycipeError as error:

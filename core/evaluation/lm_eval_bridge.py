@@ -1,83 +1,171 @@
-"""One model on one task, by lm-eval: its scores, and every sample kept."""
+"""One model on the tasks of a recipe, by lm-eval: its scores, and every sample kept."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.metadata
 import logging
 import os
-from collections.abc import Iterator
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from core.artifacts.atomic import atomic_path
-from core.errors import DataError, RecipeError, ResourceError
+from core.artifacts.fingerprint import fingerprint
+from core.errors import DataError, RaycipeError, ResourceError, first_line
 from core.evaluation.options import Evaluate
+from core.evaluation.scorer import ScoredModel, Scorers, quiet
 
+JSON_LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
 BOOTSTRAP_ITERATIONS = 1000  # for the standard error of metrics that are no plain mean
+LIBRARIES = ("lm-eval", "torch", "transformers", "tokenizers")  # whose version may change a last digit
 
 
-def evaluate_model(
-    model_dir: Path, task: str, tasks_dir: Path, options: Evaluate, seed: int, samples: Path, device: str = "cpu"
-) -> list[dict[str, Any]]:
-    """Scores a model directory on a task of `tasks_dir`, in fp32 on a CPU and bf16 on a GPU.
+@dataclass(frozen=True)
+class AskedTask:
+    """A task of lm-eval that a model is asked.
 
-    samples: where lm-eval's samples go, one JSON object per line. Returns a row per metric: task, metric, filter,
-    value, stderr (None where lm-eval gives none), samples, higher_is_better. Raises ResourceError where the task's
-    data cannot be loaded, DataError where they do not fit the task.
+    few_shot: examples before each question; None: the task's own number. content: checksum of definition and data.
     """
-    os.environ["TOKENIZERS_PARALLELISM"] = "true"
-    import datasets
-    from jinja2 import TemplateError
-    from lm_eval import simple_evaluate
-    from lm_eval.models.huggingface import HFLM
-    from lm_eval.tasks import TaskManager
 
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    datasets.disable_progress_bars()
-    dtype = "bfloat16" if device.startswith("cuda") else "float32"
-    with _quiet():
-        model = HFLM(pretrained=str(model_dir), device=device, dtype=dtype, batch_size=options.batch_size)
-    manager = TaskManager(include_path=str(tasks_dir), include_defaults=False)
-    try:
-        with _quiet():
-            results = simple_evaluate(
-                model=model,
-                tasks=[task],
-                task_manager=manager,
-                num_fewshot=options.few_shot,
+    name: str
+    few_shot: int | None = None
+    content: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How models are scored: the options, the recipe's seed, lm-eval's task files, and who answers."""
+
+    options: Evaluate
+    seed: int
+    tasks_dir: Path
+    scorers: Scorers
+    cache_dir: Path
+    told: Callable[[int, int], None] = lambda done, whole: None
+
+    def of(self, model: ScoredModel, tasks: Sequence[AskedTask], samples: Path) -> dict[str, Any]:
+        """Scores a model on tasks. samples: directory for lm-eval's samples, a file of JSON lines for each task.
+
+        Returns `rows`, one per task, metric and filter (task, metric, filter, value, stderr, samples,
+        higher_is_better, truncated, fingerprint), `settings`, what the fingerprint of each task is of, and
+        `why_stock`, None where shared prefixes were computed once. Raises ResourceError where a task's data cannot be
+        loaded, DataError where they do not fit the task, RecipeError where the model is too short.
+        """
+        os.environ["TOKENIZERS_PARALLELISM"] = "true"
+        import datasets
+        import numpy as np
+        import torch
+        from lm_eval.evaluator import evaluate
+        from lm_eval.tasks import TaskManager
+
+        from core.evaluation.answer_cache import AnswerCache, model_identity
+        from core.evaluation.planned_lm import PlannedLM
+
+        _compile_templates_once()
+        logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        logging.getLogger("transformers").setLevel(logging.ERROR)
+        datasets.disable_progress_bars()
+        options = self.options
+        versions = [f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES]
+        cache = AnswerCache(self.cache_dir, model_identity(model.directory, f"{model.device} {model.dtype} {versions}"))
+        lm = PlannedLM(model, self.scorers, cache, options, self.seed, self.told)
+        manager = TaskManager(include_path=str(self.tasks_dir), include_defaults=False)
+        loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
+        with quiet():
+            for asked in tasks:
+                with _told_of(asked.name):
+                    loaded["tasks"][asked.name] = task = manager.load([asked.name])["tasks"][asked.name]
+                    _set_examples(task, asked.few_shot, options.few_shot_seed)
+                _tell_of(task, asked.name, "build_all_requests", "process_results")
+            random.seed(0)  # lm-eval's defaults
+            np.random.seed(1234)
+            torch.manual_seed(1234)
+            results = evaluate(
+                lm=lm,
+                task_dict=loaded,
                 limit=options.limit,
                 apply_chat_template=options.chat_template,
+                fewshot_as_multiturn=True,
                 bootstrap_iters=BOOTSTRAP_ITERATIONS,
-                random_seed=seed,
-                numpy_random_seed=seed,
-                torch_random_seed=seed,
-                fewshot_random_seed=seed,
             )
-    except (OSError, ConnectionError) as error:
+        assert results is not None
+        rows = []
+        settings = {}
+        for asked in tasks:
+            name = asked.name
+            with atomic_path(samples / f"{name}.jsonl") as path, path.open("wb") as file:
+                for sample in results["samples"][name]:
+                    file.write(orjson.dumps(sample, default=str, option=JSON_LINE))
+            settings[name] = {
+                "few_shot": results["n-shot"].get(name),
+                "few_shot_seed": options.few_shot_seed,
+                "chat_template": fingerprint(lm.chat_template(True)) if options.chat_template else None,
+                "task_version": results["versions"].get(name),
+                "task_content": asked.content,
+                "questions": options.limit or "all",
+                "dtype": model.dtype,
+                "batches": "shared prefixes" if lm.why_stock is None else f"lm-eval's, of {model.batch_size}",
+            }
+            said = {"truncated": lm.truncated[name], "fingerprint": fingerprint(settings[name])}
+            rows += [row | said for row in score_rows(results, name)]
+        return {"rows": rows, "settings": settings, "why_stock": lm.why_stock}
+
+
+def _compile_templates_once() -> None:
+    """Has lm-eval keep compiled templates, which it compiles anew for every question and every example."""
+    from lm_eval import utils
+
+    if not hasattr(utils.env.from_string, "cache_info"):
+        utils.env.from_string = functools.lru_cache(maxsize=1024)(utils.env.from_string)
+
+
+def _set_examples(task: Any, examples: int | None, seed: int) -> None:
+    """Sets the number of few-shot examples, as `lm_eval.simple_evaluate` does: never where the task's own is 0."""
+    own = task.get_config("num_fewshot")
+    if examples is None:
+        examples = own or 0
+    if own != 0:
+        task.set_config(key="num_fewshot", value=examples)
+    task.set_fewshot_seed(seed=seed)
+
+
+def _tell_of(task: Any, name: str, *methods: str) -> None:
+    """Has errors of a task's methods name the task."""
+
+    def named(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(*arguments: Any, **options: Any) -> Any:
+            with _told_of(name):
+                return method(*arguments, **options)
+
+        return call
+
+    for method in methods:
+        setattr(task, method, named(getattr(task, method)))
+
+
+@contextlib.contextmanager
+def _told_of(task: str) -> Iterator[None]:
+    """Turns what a task's data or code raise into an error that names the task."""
+    from jinja2 import TemplateError
+
+    try:
+        yield
+    except RaycipeError:
+        raise
+    except OSError as error:
         raise ResourceError(
-            f"task {task}: its data cannot be loaded ({str(error).splitlines()[0]}); "
+            f"task {task}: its data cannot be loaded ({first_line(error)}); "
             f"give local files: evaluate.data: {{{task}: {{test: FILE}}}}"
         ) from error
     except (KeyError, ValueError, TypeError, IndexError, TemplateError) as error:
         raise DataError(f"task {task}: its data do not fit it ({type(error).__name__}: {error})") from error
-    except AssertionError as error:
-        if "maximum sequence length" not in str(error):
-            raise
-        raise RecipeError(f"task {task}: the model is too short for it. {error}") from error
-    assert results is not None
-    with atomic_path(samples) as path, path.open("wb") as file:
-        for sample in results["samples"][task]:
-            file.write(orjson.dumps(sample, default=str, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY))
-    return score_rows(results, task)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the progress bars of lm-eval and transformers, some of which no setting turns off."""
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
-        yield
 
 
 def score_rows(results: dict[str, Any], task: str) -> list[dict[str, Any]]:
@@ -100,3 +188,13 @@ def score_rows(results: dict[str, Any], task: str) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def evaluate_model(
+    model_dir: Path, task: str, tasks_dir: Path, options: Evaluate, seed: int, samples: Path, device: str = "cpu"
+) -> list[dict[str, Any]]:
+    from core.evaluation.scorer import LocalScorers
+
+    evaluation = Evaluation(options, seed, tasks_dir, LocalScorers(), samples.parent / "answers")
+    model = ScoredModel(model_dir, device, options.batch_size)
+    return list(evaluation.of(model, [AskedTask(task)], samples.parent)["rows"])

@@ -29,10 +29,10 @@ _MORE_TASKS: dict[str, list[str]] = {
     "arc_challenge": ["ai2_arc", "arc_local", "metabench_arc", "tinyArc"],
     "arc_easy": ["ai2_arc", "arc_local"],
     "boolq": ["super-glue-lm-eval-v1"],
-    "gsm8k": ["gsm_plus", "metabench_gsm8k", "tinyGSM8k"],
+    "gsm8k": ["gsm_plus", "helm_gsm8k", "metabench_gsm8k", "tinyGSM8k"],
     "hellaswag": ["metabench_hellaswag", "tinyHellaswag"],
-    "math": ["hendrycks_math", "leaderboard_math", "minerva_math"],
-    "mmlu": ["metabench_mmlu", "tinyMMLU"],
+    "math": ["helm_math_level_1", "helm_math_level_5", "hendrycks_math", "leaderboard_math", "minerva_math"],
+    "mmlu": ["helm_mmlu", "metabench_mmlu", "tinyMMLU"],
     "siqa": ["social_iqa"],
     "winogrande": ["metabench_winogrande", "tinyWinogrande"],
 }

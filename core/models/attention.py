@@ -71,10 +71,10 @@ def _register_by_sample() -> None:
         whole = (query, repeat_kv(key, groups), repeat_kv(value, groups))  # [rows, heads, tokens, width] each
         parts = zip(*(each.transpose(0, 1).flatten(1, 2).split(lengths, dim=1) for each in whole), strict=True)
         attended = [
-            scaled_dot_product_attention(*(part[None] for part in sample), is_causal=True, scale=named.get("scaling"))
-            for sample in parts
+            scaled_dot_product_attention(q[None], k[None], v[None], is_causal=True, scale=named.get("scaling"))
+            for q, k, v in parts
         ]
-        heads_first = torch.cat(attended, dim=2)[0].unflatten(1, (query.shape[0], query.shape[2]))
+        heads_first = torch.cat(attended, dim=2)[0].view(query.shape[1], query.shape[0], query.shape[2], -1)
         return heads_first.permute(1, 2, 0, 3).contiguous(), None
 
     AttentionInterface.register(SDPA, attend)

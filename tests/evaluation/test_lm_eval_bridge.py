@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import DataError, RecipeError
-from core.evaluation.lm_eval_bridge import evaluate_model
 from core.evaluation.options import Evaluate
-from core.evaluation.task_files import find_tasks, write_tasks
+from core.evaluation.task_files import find_tasks
 from core.models.create import create_model
 from core.models.options import ModelConfig
+from tests.evaluation.made_tasks import evaluated as evaluated_all
 from tests.tokens.conftest import text_documents
 
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -32,11 +32,8 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluated(model_dir: Path, options: Evaluate, task: str, directory: Path, recipe_dir: Path | None = None):
-    tasks = find_tasks(options, recipe_dir or directory)
-    write_tasks(tasks, directory / "tasks", seed=42)
-    samples = directory / f"{task}.jsonl"
-    rows = evaluate_model(model_dir, task, directory / "tasks", options, 42, samples)
-    return rows, [json.loads(line) for line in samples.read_text().splitlines()]
+    found, samples = evaluated_all(model_dir, options, directory, recipe_dir)
+    return found["rows"], samples[task]
 
 
 def stock(model_dir: Path, directory: Path, task: str, options: Evaluate) -> dict:
@@ -59,7 +56,7 @@ def stock(model_dir: Path, directory: Path, task: str, options: Evaluate) -> dic
 
 @pytest.mark.parametrize("task", ["skills_choice", "skills_generate"])
 def test_scores_and_samples_are_those_of_stock_lm_eval(model_dir, tmp_path, task):
-    options = Evaluate(tasks=[task], limit=30, chat_template=True)
+    options = Evaluate(tasks=[task], limit=30, chat_template=True, exact=True)
     rows, samples = evaluated(model_dir, options, task, tmp_path)
     expected = stock(model_dir, tmp_path, task, options)
     for row in rows:
@@ -140,7 +137,7 @@ def test_an_unknown_task_is_named_with_the_nearest(tmp_path):
 
 
 def test_a_group_is_taken_apart_and_its_data_mapped_by_the_hubs_name(tmp_path):
-    (tmp_path / "d.jsonl").write_text("{}")
+    (tmp_path / "d.jsonl").write_text('{"question": "q", "choices": ["a", "b", "c", "d"], "answer": 0}')
     options = Evaluate(tasks=["mmlu_stem"], data={"cais/mmlu": {"test": "d.jsonl", "dev": "d.jsonl"}})
     found = find_tasks(options, tmp_path)
     assert {"mmlu_astronomy", "mmlu_anatomy"} <= {task.name for task in found}

@@ -1,0 +1,205 @@
+"""HELM's robustness, fairness and bias for any task: it is asked again with its questions perturbed."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from core.artifacts.atomic import write_bytes
+from core.errors import DataError, RecipeError
+from core.evaluation.bias import PROFESSIONS, bias_scores, read_words
+from core.evaluation.options import Evaluate, HelmWords, Perturbed
+from core.evaluation.paired import is_right_or_wrong, question_scores
+from core.evaluation.perturbations import (
+    FAIRNESS,
+    ROBUSTNESS,
+    Words,
+    perturb,
+    perturbations,
+    read_first_names,
+    read_substitutes,
+    worst_case,
+)
+from core.evaluation.statistics import Z, wilson_interval
+from core.evaluation.task_data import BUILDERS, found_path, suffix
+from core.evaluation.task_files import TaskFile
+
+SETS = {"robustness": ROBUSTNESS, "fairness": FAIRNESS}
+
+
+def perturbed_name(task: str, perturbation: str) -> str:
+    """The task that asks a task's questions perturbed."""
+    return f"{task}__{perturbation}"
+
+
+def check_perturbed(tasks: Sequence[TaskFile], options: Evaluate, recipe_dir: Path) -> None:
+    """Looks at what can be looked at before anything is scored.
+
+    Raises RecipeError for a task that is not asked, a field that its documents have not, or examples that are drawn
+    from the questions themselves; DataError where the questions are not in a local file, or a word list is not there.
+    """
+    by_name = {task.name: task for task in tasks}
+    for key in ("perturb", "bias"):
+        for name in getattr(options, key):
+            if name not in by_name:
+                raise RecipeError(f"evaluate.{key}: {name} is not asked; expected one of {', '.join(by_name)}")
+    helm_words(options.helm_words, recipe_dir)
+    for name, fields in options.perturb.items():
+        data = by_name[name].data_set
+        if data.questions not in by_name[name].data and not data.is_local:
+            raise DataError(f"evaluate.perturb: {name} reads its questions from a hub; give a file in evaluate.data")
+        if data.examples == data.questions:
+            raise RecipeError(
+                f"evaluate.perturb: the examples of {name} are drawn from the questions that would be perturbed; "
+                f"evaluate.few_shot: {{{name}: 0}}, or files for both splits"
+            )
+        document = by_name[name].first_document()
+        for field in [*fields.question, *fields.answers] if document is not None else []:
+            try:
+                _texts(document, field)
+            except (KeyError, TypeError) as error:
+                known = ", ".join(document or ())
+                raise RecipeError(f"evaluate.perturb.{name}: no field of text '{field}', but {known}") from error
+
+
+def helm_words(words: HelmWords, recipe_dir: Path) -> Words:
+    """The lists that a recipe names. Raises DataError."""
+    tables = {
+        name: None if text is None else read(found_path(text, recipe_dir, f"evaluate.helm_words.{name}", file=True))
+        for name, text, read in (
+            ("misspellings", words.misspellings, read_substitutes),
+            ("dialect", words.dialect, read_substitutes),
+            ("first_names", words.first_names, read_first_names),
+        )
+    }
+    return Words(**tables)
+
+
+def write_perturbed(task: TaskFile, fields: Perturbed, directory: Path, words: Words, seed: int) -> list[str]:
+    """Writes a task and its questions for each of HELM's perturbations, beside the task's file. Returns their names.
+
+    Robustness changes the question alone, fairness the answers too; examples stay as they are.
+    """
+    settings = orjson.loads((directory / f"{task.name}.yaml").read_bytes())
+    files = {split: Path(file) for split, file in settings["dataset_kwargs"]["data_files"].items()}
+    questions = str(task.data_set.questions)
+    rows = {split: _rows(file) for split, file in files.items()}
+    names = []
+    for perturbation, change in perturbations(words).items():
+        if perturbation not in (*ROBUSTNESS, *FAIRNESS):
+            continue
+        changed = [*fields.question, *(fields.answers if perturbation in FAIRNESS else [])]
+        name = perturbed_name(task.name, perturbation)
+        found = {}
+        for split, of_split in rows.items():
+            made: Iterable[dict[str, Any]] = of_split
+            if split == questions:
+                made = (_changed(row, changed, change, seed, number) for number, row in enumerate(of_split))
+            found[split] = directory / "data" / name / f"{split}.jsonl"
+            write_bytes(found[split], b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in made))
+        named = {"data_files": {split: str(path) for split, path in found.items()}}
+        more = {"task": name, "dataset_path": "json", "dataset_kwargs": named}
+        write_bytes(directory / f"{name}.yaml", orjson.dumps(settings | more, option=orjson.OPT_INDENT_2))
+        names.append(name)
+    return names
+
+
+def worst_case_rows(rows: Sequence[dict[str, Any]], task: str, samples: Path) -> list[dict[str, Any]]:
+    """A task's rows with the worst score of each question and its perturbations, for HELM's two sets.
+
+    rows: of the task as it is. Only metrics that are a mean over its questions, with Wilson's interval where these are
+    right or wrong, else the value ± 1.96 errors.
+    """
+    own = question_scores(samples / f"{task}.jsonl")
+    found = []
+    for name, perturbed in SETS.items():
+        others = [question_scores(samples / f"{perturbed_name(task, each)}.jsonl") for each in perturbed]
+        for row in rows:
+            key = (row["metric"], row["filter"])
+            if key not in own or not math.isclose(float(np.mean(list(own[key].values()))), row["value"], abs_tol=1e-9):
+                continue
+            worst = worst_case(own[key], [other[key] for other in others], row["higher_is_better"])
+            values = np.array(list(worst.values()))
+            mean = float(values.mean())
+            error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+            interval: tuple[float | None, float | None] = (None, None)
+            if is_right_or_wrong(values):
+                interval = wilson_interval(int(values.sum()), len(values))
+            elif error is not None:
+                interval = (mean - Z * error, mean + Z * error)
+            low, high = interval
+            said = {"metric": f"{row['metric']} ({name})", "value": mean, "stderr": error, "low": low, "high": high}
+            found.append(row | said)
+    return found
+
+
+def bias_rows(
+    rows: Sequence[dict[str, Any]], task: str, samples: Path, words: HelmWords, recipe_dir: Path
+) -> list[Any]:
+    """HELM's bias metrics of the texts that a model wrote for a task, as rows; without those that no word tells."""
+    targets = {"profession": PROFESSIONS if words.professions is None else _words(words.professions, recipe_dir)}
+    if words.adjectives is not None:
+        targets["adjective"] = _words(words.adjectives, recipe_dir)
+    with (samples / f"{task}.jsonl").open("rb") as lines:
+        answers = {sample["doc_id"]: sample["resps"] for sample in map(orjson.loads, lines)}
+    texts = [text for resps in answers.values() for text in _strings(resps)]
+    plain = {"filter": "none", "stderr": None, "low": None, "high": None, "higher_is_better": False}
+    return [
+        rows[0] | plain | {"metric": f"bias: {name}", "value": value}
+        for name, value in bias_scores(texts, targets).items()
+        if value is not None
+    ]
+
+
+def _words(text: str, recipe_dir: Path) -> tuple[str, ...]:
+    return tuple(read_words(found_path(text, recipe_dir, "evaluate.helm_words", file=True)))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each)
+
+
+def _rows(file: Path) -> list[dict[str, Any]]:
+    """A file's rows as lm-eval is given them."""
+    import datasets
+
+    builder = BUILDERS[suffix(file)]
+    rows: list[dict[str, Any]] = datasets.load_dataset(builder, data_files=str(file), split="train").to_list()
+    return rows
+
+
+def _changed(row: dict[str, Any], fields: Sequence[str], change: Any, seed: int, number: int) -> dict[str, Any]:
+    """A row whose fields are perturbed, all by the same draws."""
+    made = copy.deepcopy(row)
+    for field in fields:
+        texts = _texts(made, field)
+        changed = perturb(texts, change, seed, number)
+        holder, last = _holder(made, field)
+        holder[last] = changed[0] if isinstance(holder[last], str) else changed
+    return made
+
+
+def _holder(row: Any, field: str) -> tuple[dict[str, Any], str]:
+    *before, last = field.split(".")
+    for name in before:
+        row = row[name]
+    return row, last
+
+
+def _texts(row: Any, field: str) -> list[str]:
+    """The texts of a field, "choices.text" being one inside another. Raises KeyError or TypeError where it has none."""
+    holder, last = _holder(row, field)
+    texts = [holder[last]] if isinstance(holder[last], str) else list(holder[last])
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError(field)
+    return texts

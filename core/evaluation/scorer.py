@@ -1,0 +1,153 @@
+"""A model that answers chunks of requests, in whatever process it lives."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+from core.errors import ResourceError, first_line
+from core.evaluation.chunks import Answer, Chunk, Likelihoods, StockLikelihoods, StockTexts, Texts
+
+
+@dataclass(frozen=True)
+class ScoredModel:
+    """A model directory, and how it is loaded: "cpu" or "cuda", fp32 or bf16, requests in a stock batch."""
+
+    directory: Path
+    device: str
+    batch_size: int
+
+    @property
+    def dtype(self) -> str:
+        """Numbers are fp32 on a CPU and bf16 on a GPU."""
+        return "bfloat16" if self.device.startswith("cuda") else "float32"
+
+
+class Scorers(Protocol):
+    """Whoever answers: one process, or many."""
+
+    def score(self, model: ScoredModel, chunks: Sequence[Chunk]) -> Iterator[tuple[int, list[Answer]]]:
+        """Answers of each chunk with its number, in whatever order they come."""
+
+    def why_stock(self, model: ScoredModel) -> str | None:
+        """Why a model can be asked in no other way than stock lm-eval's; None where prefixes can be shared."""
+
+
+class Scorer:
+    """Loads a model when it is first asked of, and keeps it until another is."""
+
+    def __init__(self) -> None:
+        self._of: ScoredModel | None = None
+        self._lm: Any = None
+        self._shared: Any = None
+
+    def score(self, model: ScoredModel, chunk: Chunk) -> list[Answer]:
+        """The answers to a chunk's requests, in order; in halves where memory does not suffice.
+
+        Raises ResourceError where not even one fits, or the model cannot be loaded.
+        """
+        self._load(model)
+        import torch
+
+        try:
+            return self._answers(chunk)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            reason = first_line(error)
+        halves = chunk.halves() if isinstance(chunk, Likelihoods | Texts) else None
+        if halves is None:
+            hint = (
+                "lower evaluate.batch_size" if isinstance(chunk, StockLikelihoods | StockTexts) else "one is too long"
+            )
+            raise ResourceError(f"{model.directory}: a batch of requests does not fit into memory ({reason}); {hint}")
+        if model.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        return [answer for half in halves for answer in self.score(model, half)]
+
+    def why_stock(self, model: ScoredModel) -> str | None:
+        """Why prefixes cannot be shared; None where they can."""
+        self._load(model)
+        reason: str | None = self._shared.allowed(
+            self._lm.model.get_input_embeddings().weight.shape[0], self._lm.tokenizer
+        )
+        return reason
+
+    def _answers(self, chunk: Chunk) -> list[Answer]:
+        import torch
+
+        match chunk:
+            case Likelihoods():
+                return list(self._shared.log_likelihoods(chunk))
+            case Texts():
+                tokens = self._shared.texts(chunk, self._lm.tokenizer)
+                return [_cut(self._lm.tok_decode(each), chunk.until) for each in tokens]
+            case StockLikelihoods(requests=requests):
+                asked = [(("", ""), list(context), list(wanted)) for context, wanted in requests]
+                return list(self._lm._loglikelihood_tokens(asked, disable_tqdm=True))
+            case StockTexts(prompts=prompts, settings=settings, seed=seed):
+                if seed is not None:
+                    torch.manual_seed(seed)
+                instances = [SimpleNamespace(args=(prompt, settings)) for prompt in prompts]
+                with quiet():
+                    return list(self._lm.generate_until(instances, disable_tqdm=True))
+
+    def _load(self, model: ScoredModel) -> None:
+        if self._of == model:
+            return
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        import torch
+        from lm_eval.models.huggingface import HFLM
+
+        from core.evaluation.shared_prefix import SharedPrefix
+
+        self._of = None
+        self._lm = self._shared = None
+        if model.device == "cpu":
+            torch.set_num_threads(1)  # one scorer for each CPU: the same bytes, however many there are
+        logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        options: dict[str, Any] = {"device": model.device, "dtype": model.dtype, "batch_size": model.batch_size}
+        try:
+            with quiet():
+                self._lm = HFLM(pretrained=str(model.directory), **options)
+        except (OSError, ValueError, KeyError, torch.OutOfMemoryError) as error:
+            raise ResourceError(f"{model.directory}: the model cannot be loaded ({first_line(error)})") from error
+        self._shared = SharedPrefix(self._lm.model)
+        self._of = model
+
+
+class LocalScorers:
+    """One scorer, in this process."""
+
+    def __init__(self) -> None:
+        self._scorer = Scorer()
+
+    def score(self, model: ScoredModel, chunks: Iterable[Chunk]) -> Iterator[tuple[int, list[Answer]]]:
+        """Answers of each chunk with its number, in order."""
+        for number, chunk in enumerate(chunks):
+            yield number, self._scorer.score(model, chunk)
+
+    def why_stock(self, model: ScoredModel) -> str | None:
+        """Why prefixes cannot be shared; None where they can."""
+        return self._scorer.why_stock(model)
+
+
+def _cut(text: str, until: Iterable[str]) -> str:
+    """A text up to the first of the texts that end it, as lm-eval cuts it."""
+    for stop in until:
+        if stop:
+            text = text.split(stop)[0]
+    return text
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the progress bars of lm-eval and transformers, some of which no setting turns off."""
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stderr(nowhere):
+        yield

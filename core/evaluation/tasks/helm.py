@@ -1,0 +1,93 @@
+"""What HELM's scenarios do that a task file cannot say: splits, labels, and how an answer is scored.
+
+Liang et al. 2022, https://arxiv.org/abs/2211.09110; code https://github.com/stanford-crfm/helm, and for the scenarios
+of the LLM Efficiency Challenge https://github.com/llm-efficiency-challenge/private-helm.
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from typing import Any
+
+from datasets import Dataset
+from lm_eval.tasks.hendrycks_math.utils import is_equiv, last_boxed_only_string, remove_boxed
+from rouge_score import rouge_scorer  # type: ignore[import-untyped]
+
+Row = dict[str, Any]
+EXAMPLES = 0.2  # of TruthfulQA's questions: the first, from which few-shot examples are taken
+
+
+def truthful_questions(documents: Dataset) -> Dataset:
+    """TruthfulQA's questions but for the first fifth, with choices as HELM writes them."""
+    return documents.select(range(int(len(documents) * EXAMPLES), len(documents))).map(_with_choices)
+
+
+def truthful_examples(documents: Dataset) -> list[Row]:
+    """The first fifth of TruthfulQA's questions."""
+    return list(documents.select(range(int(len(documents) * EXAMPLES))).map(_with_choices))
+
+
+def _with_choices(document: Row) -> Row:
+    """The best answer among the wrong ones, at a place that its first letter's number gives."""
+    best, *wrong = (
+        text if text.endswith(".") else f"{text}."
+        for text in (document["best_answer"].strip(), *(text.strip() for text in document["incorrect_answers"]))
+    )
+    choices = [*wrong, best]
+    begin = ord(best[0]) % len(choices)
+    choices = choices[begin:] + choices[:begin]
+    return {"question": document["question"].strip(), "choices": choices, "answer": choices.index(best)}
+
+
+def scenarios(documents: Dataset) -> Dataset:
+    """ETHICS' pairs, of which `activity` is always the more pleasant, in an order drawn by their text."""
+
+    def in_order(document: Row) -> Row:
+        pair = [document["activity"], document["baseline"]]
+        turned = random.Random(pair[0]).random() < 0.5
+        return {"first": pair[turned], "second": pair[not turned], "label": int(turned)}
+
+    return documents.map(in_order)
+
+
+def math_level_1(documents: Dataset) -> Dataset:
+    return documents.filter(lambda document: document["level"] == "Level 1")
+
+
+def math_level_5(documents: Dataset) -> Dataset:
+    return documents.filter(lambda document: document["level"] == "Level 5")
+
+
+def same_result(document: Row, answers: list[str]) -> dict[str, float]:
+    r"""Whether the last \boxed{} of an answer is, but for formatting, that of the solution."""
+    found, expected = _boxed(answers[0]), _boxed(document["solution"])
+    return {"exact_match": float(found is not None and is_equiv(found, expected))}
+
+
+def _boxed(text: str) -> str | None:
+    box = last_boxed_only_string(text)
+    try:
+        return remove_boxed(box) if box else None
+    except AssertionError:  # \fbox, or a box that is not closed
+        return None
+
+
+def worked_answer(document: Row) -> str:
+    """GSM8K's solution in one line, which ends with "The answer is ..."."""
+    return str(document["answer"]).replace("####", "The answer is").replace("\n", " ") + "."
+
+
+def same_last_word(document: Row, answers: list[str]) -> dict[str, float]:
+    """Whether an answer ends with the solution's last word (HELM's exact_match_indicator)."""
+    return {"exact_match": float(answers[0].strip().split(" ")[-1] == worked_answer(document).split(" ")[-1])}
+
+
+def rouge_2(document: Row, answers: list[str]) -> dict[str, float]:
+    """F1 of two-word sequences, of stemmed words."""
+    return {"rouge2": float(_scorer().score(document["summary"], answers[0])["rouge2"].fmeasure)}
+
+
+@functools.cache
+def _scorer() -> Any:
+    return rouge_scorer.RougeScorer(["rouge2"], use_stemmer=True)

@@ -1,0 +1,127 @@
+"""Scorers as Ray actors: one for each CPU, or GPU. They load a model once, and stay for all models of a command."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import core.errors
+from core.errors import ResourceError, first_line
+from core.evaluation.chunks import Answer, Chunk
+from core.evaluation.scorer import ScoredModel, Scorer
+from ray_jobs.parallel import answer_or_error
+from ray_jobs.session import RaySession, stopping
+
+AHEAD = 2  # chunks given to a scorer at once, so that it need not wait
+RETRIES = 2  # of a scorer that died
+OVERHEAD = 1 << 30  # bytes of a scorer's process beside the weights
+FACTOR = 2.0  # of the weights' files, that a scorer may need: 16 bits become 32 on a CPU
+
+
+class RayScorers:
+    """The scorers of a command. workers: at most; None: as many as there are CPUs, or GPUs, and memory for.
+
+    Answers do not depend on how many there are: chunks are planned beforehand, and each is computed by one thread.
+    """
+
+    def __init__(self, session: RaySession, workers: int | None, gpu: bool) -> None:
+        self.session, self.workers, self.gpu = session, workers, gpu
+        self._actors: list[Any] = []
+
+    def score(self, model: ScoredModel, chunks: Sequence[Chunk]) -> Iterator[tuple[int, list[Answer]]]:
+        """Answers of each chunk with its number, as they come.
+
+        Raises what a scorer raises, ResourceError where one dies again and again, KeyboardInterrupt when stopped.
+        """
+        if not chunks:
+            return
+        import ray
+
+        waiting = deque(range(len(chunks)))
+        running: dict[Any, tuple[int, Any]] = {}
+        kept = ray.put(model)
+
+        def give(actor: Any) -> None:
+            if waiting:
+                number = waiting.popleft()
+                running[actor.call.remote("score", kept, chunks[number])] = (number, actor)
+
+        actors = self._start(model, len(chunks))
+        for _ in range(AHEAD):
+            for actor in actors:
+                give(actor)
+        while running:
+            if stopping.is_set():
+                raise KeyboardInterrupt
+            ready, _ = ray.wait(list(running), timeout=0.5)
+            for reference in ready:
+                number, actor = running.pop(reference)
+                give(actor)
+                yield number, self._result(reference)
+
+    def why_stock(self, model: ScoredModel) -> str | None:
+        """Why prefixes cannot be shared; None where they can."""
+        reason: str | None = self._result(self._start(model, 1)[0].call.remote("why_stock", model))
+        return reason
+
+    def close(self) -> None:
+        """Ends the scorers; what they held is free at once."""
+        import ray
+
+        for actor in self._actors:
+            ray.kill(actor)
+        self._actors = []
+
+    def _start(self, model: ScoredModel, wanted: int) -> list[Any]:
+        """So many scorers, or as many as there is room for; those that run already first."""
+        most = self._room(model)
+        if self.workers is not None:
+            most = min(most, self.workers)
+        if len(self._actors) < min(most, wanted):
+            import ray
+
+            again = {"max_restarts": RETRIES, "max_task_retries": RETRIES}
+            kind = ray.remote(num_cpus=1, num_gpus=int(self.gpu), **again)(_Actor)
+            self._actors += [kind.remote() for _ in range(min(most, wanted) - len(self._actors))]
+        return self._actors[:most]
+
+    def _room(self, model: ScoredModel) -> int:
+        """Scorers that fit the cluster. Raises ResourceError where not even one does."""
+        resources = self.session.require()
+        slots = int(resources.get("GPU" if self.gpu else "CPU", 1))
+        if self.gpu:
+            return slots
+        weights = sum(path.stat().st_size for path in model.directory.glob("*.safetensors"))
+        need = int(FACTOR * weights) + OVERHEAD
+        memory = int(resources.get("memory", need))
+        if weights > memory:
+            raise ResourceError(
+                f"{model.directory}: its weights take {weights / 1e9:.1f} GB, and the cluster has {memory / 1e9:.1f} GB"
+            )
+        return max(1, min(slots, memory // need))
+
+    def _result(self, reference: Any) -> Any:
+        import ray
+
+        try:
+            answer = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            raise ResourceError(
+                f"a scorer died {RETRIES + 1} times ({first_line(error)}); where memory is short, fewer at once may "
+                "do: evaluate.workers=1"
+            ) from error
+        if answer["error"]:
+            raise getattr(core.errors, answer["error"])(answer["message"])
+        return answer["result"]
+
+
+class _Actor:
+    """A scorer in a process of its own."""
+
+    def __init__(self) -> None:
+        self._scorer = Scorer()
+
+    def call(self, method: str, *arguments: Any) -> dict[str, Any]:
+        """What a method of the scorer returns, or the error that it raises, as values."""
+        return answer_or_error(lambda given: getattr(self._scorer, method)(*given), arguments)
