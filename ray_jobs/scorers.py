@@ -14,6 +14,7 @@ from ray_jobs.parallel import answer_or_error
 from ray_jobs.session import RaySession, stopping
 
 AHEAD = 2  # chunks given to a scorer at once, so that it need not wait
+WHOLE_CLUSTER = 1 << 20  # more scorers than any has room for
 RETRIES = 2  # of a scorer that died
 OVERHEAD = 1 << 30  # bytes of a scorer's process beside the weights
 FACTOR = 2.0  # of the weights' files, that a scorer may need: 16 bits become 32 on a CPU
@@ -64,6 +65,11 @@ class RayScorers:
         """Why prefixes cannot be shared; None where they can."""
         reason: str | None = self._result(self._start(model, 1)[0].call.remote("why_stock", model))
         return reason
+
+    def warm(self, model: ScoredModel) -> None:
+        """Starts all scorers there is room for and has them load a model; waits for them."""
+        for reference in [actor.call.remote("load", model) for actor in self._start(model, WHOLE_CLUSTER)]:
+            self._result(reference)
 
     def close(self) -> None:
         """Ends the scorers; what they held is free at once."""

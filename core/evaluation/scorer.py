@@ -52,7 +52,7 @@ class Scorer:
 
         Raises ResourceError where not even one fits, or the model cannot be loaded.
         """
-        self._load(model)
+        self.load(model)
         import torch
 
         try:
@@ -73,7 +73,7 @@ class Scorer:
 
     def why_stock(self, model: ScoredModel) -> str | None:
         """Why prefixes cannot be shared; None where they can."""
-        self._load(model)
+        self.load(model)
         reason: str | None = self._shared.allowed(
             self._lm.model.get_input_embeddings().weight.shape[0], self._lm.tokenizer
         )
@@ -98,7 +98,8 @@ class Scorer:
                 with quiet():
                     return list(self._lm.generate_until(instances, disable_tqdm=True))
 
-    def _load(self, model: ScoredModel) -> None:
+    def load(self, model: ScoredModel) -> None:
+        """Loads a model in place of another. Raises ResourceError where it cannot be had."""
         if self._of == model:
             return
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")

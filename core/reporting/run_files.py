@@ -53,6 +53,8 @@ class Score(Written):
     trained_on: bool = False
     low: float | None = None
     high: float | None = None
+    truncated: int = 0
+    fingerprint: str | None = None
 
 
 class PairedScore(Written):
@@ -70,8 +72,21 @@ class PairedScore(Written):
 
 
 class Comparison(Written):
+    """refused: tasks that the two models were not asked in the same way, and what differs."""
+
     models: list[str]
     differences: list[PairedScore]
+    refused: dict[str, dict[str, list[Any]]] = Field({})
+
+
+class SuiteScore(Written):
+    """A line of a suite, or the mean of its lines, where `line` is None."""
+
+    model: str
+    suite: str
+    line: str | None = None
+    value: Figure
+    stderr: float | None = None
 
 
 class Scores(Written):
@@ -79,6 +94,7 @@ class Scores(Written):
 
     models: list[str]
     scores: list[Score]
+    suites: list[SuiteScore] = Field([])
     comparison: Comparison | None = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from core.evaluation.comparison import told_refusals
 from core.reporting.examples import Answer, Question, questions
 from core.reporting.formats import count, cut, decimal, signed
 from core.reporting.frame import Block, Cell, Column, Part, Quote, Quotes, Section, Table, Text
@@ -23,6 +24,8 @@ def score_section(run: Run, options: Report) -> Section:
     drawn = [score for score in run.scores.scores if in_unit(score)]
     blocks: list[Block] = [score_bars(run.scores.models, drawn)] if drawn else []
     blocks.append(_table(run.scores, run.seen.scores if run.seen else [], {measure(score) for score in drawn}))
+    if run.scores.suites:
+        blocks.append(_suites(run.scores))
     asked = questions(run.directory / "evaluate" / "samples", run.scores.models, options.questions_per_task)
     if asked:
         beyond = len(asked) - MOST_QUOTED_TASKS
@@ -65,6 +68,21 @@ def _table(scores: Scores, seen: list[SeenScore], drawn: set[str]) -> Table:
     return Table("Scores with their standard errors", columns, rows, _note(scores, seen, drawn))
 
 
+def _suites(scores: Scores) -> Table:
+    found = {(score.suite, score.line, score.model): score for score in scores.suites}
+    columns = [Column("suite"), Column("line")]
+    for model in scores.models:
+        columns += [Column(model, decimal), Column("±", decimal, "standard error")]
+    rows = []
+    for suite, line in dict.fromkeys((score.suite, score.line) for score in scores.suites):
+        row: list[Any] = [suite, line or "mean"]
+        for model in scores.models:
+            score = found.get((suite, line, model))
+            row += [score.value, Cell(score.stderr, "quiet")] if score else [None, None]
+        rows.append(row)
+    return Table("Suites", columns, rows, "A line of several tasks is their plain mean, as is the mean of the lines.")
+
+
 def _value(score: Score) -> Any:
     return Cell(score.value, text=f"{decimal(score.value)} †") if score.trained_on else score.value
 
@@ -87,6 +105,11 @@ def _note(scores: Scores, seen: list[SeenScore], drawn: set[str]) -> str:
             "Clean: on the questions of which less than a fifth is in the documents that were trained on, word for "
             f"word. Dirty, four fifths or more: {', '.join(dirty.values()) or 'none'}."
         )
+    if scores.comparison and scores.comparison.refused:
+        said.append(f"Not compared, being scored in different ways: {told_refusals(scores.comparison.refused)}.")
+    cut_off = {score.task: f"{count(score.truncated)} in {score.task}" for score in scores.scores if score.truncated}
+    if cut_off:
+        said.append(f"Requests longer than the model, cut from the left: {', '.join(cut_off.values())}.")
     lower = sorted({measure(score) for score in scores.scores if score.higher_is_better is False})
     if lower:
         said.append(f"Lower is better for {', '.join(lower)}.")

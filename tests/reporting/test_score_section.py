@@ -48,3 +48,24 @@ def test_what_was_found_of_an_earlier_evaluation_is_not_shown(run_copy: Path) ->
     titles, _, note = score_table(run_copy)
     assert "clean" not in titles
     assert "Dirty" not in note
+
+
+def test_suites_refused_comparisons_and_truncated_requests_are_told(run_copy: Path) -> None:
+    path = run_copy / "evaluate" / "scores.json"
+    scores = json.loads(path.read_text())
+    scores["scores"][0]["truncated"] = 7
+    scores["suites"] = [
+        {"model": model, "suite": "goat", "line": line, "value": value, "stderr": 0.01}
+        for model, value in (("base", 0.25), (MODEL, 0.375))
+        for line in ("MMLU", None)
+    ]
+    scores["comparison"] = {"models": ["base", MODEL], "differences": [], "refused": {"boolq": {"few_shot": [0, 5]}}}
+    write_json(path, scores)
+    tables = [block for block in score_section(read_run(run_copy), Report()).blocks if isinstance(block, Table)]
+    rows = [[text for text, _, _ in cells] for cells in tables[1].cells()]
+    assert rows == [
+        ["goat", "MMLU", "0.250", "0.010", "0.375", "0.010"],
+        ["goat", "mean", "0.250", "0.010", "0.375", "0.010"],
+    ]
+    assert "boolq: few_shot 0 and 5" in tables[0].note
+    assert f"cut from the left: 7 in {scores['scores'][0]['task']}" in tables[0].note

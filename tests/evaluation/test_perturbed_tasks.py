@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.errors import DataError, RecipeError
+from core.evaluation.options import Evaluate, HelmWords, Perturbed
+from core.evaluation.perturbations import Words
+from core.evaluation.perturbed_tasks import check_perturbed, worst_case_rows, write_perturbed
+from core.evaluation.task_files import find_tasks, write_tasks
+from tests.evaluation.made_tasks import made_options
+
+SETS = ["mild_mix", "dialect", "gender_pronouns", "person_names"]
+
+
+def rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_robustness_changes_the_question_and_fairness_its_answers_too(tmp_path):
+    options = made_options(tmp_path, ["choice_few_shot"])
+    lines = rows(tmp_path / "test.jsonl")
+    for line in lines:
+        line["question"], line["choices"] = "He is NOT there. Is his brother?", ["he is", "his", "him"]
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    [task] = find_tasks(options, tmp_path)
+    write_tasks([task], tmp_path / "tasks", 42)
+    fields = Perturbed(question=["question"], answers=["choices"])
+    names = write_perturbed(task, fields, tmp_path / "tasks", Words(), 42)
+    assert names == [f"choice_few_shot__{each}" for each in SETS]
+    data = tmp_path / "tasks" / "data"
+    mixed = rows(data / names[0] / "test.jsonl")
+    assert len(mixed) == len(lines)
+    assert all(row["question"].islower() for row in mixed)
+    assert {tuple(row["choices"]) for row in mixed} == {("he is", "his", "him")}
+    assert len({row["question"] for row in mixed}) > 3  # each by draws of its own
+    swapped = rows(data / names[2] / "test.jsonl")
+    assert {row["question"].split()[0] for row in swapped} == {"She"}
+    assert {tuple(row["choices"]) for row in swapped} == {("she is", "her", "her")}
+    for name in names:
+        assert rows(data / name / "train.jsonl") == rows(tmp_path / "train.jsonl")
+        assert json.loads((tmp_path / "tasks" / f"{name}.yaml").read_text())["task"] == name
+
+
+def test_the_worst_of_each_question_counts(tmp_path):
+    def write(name: str, values: list[float]) -> None:
+        lines = [
+            {"doc_id": number, "filter": "none", "metrics": ["acc", "f1"], "acc": value, "f1": value / 2}
+            for number, value in enumerate(values)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    write("t", [1, 1, 1, 0])
+    write("t__mild_mix", [1, 0, 1, 1])
+    for name, values in zip(SETS[1:], ([1, 1, 1, 0], [0, 1, 1, 1], [1, 1, 0, 1]), strict=True):
+        write(f"t__{name}", values)
+    plain = {"task": "t", "filter": "none", "higher_is_better": True, "samples": 4, "stderr": 0.25}
+    found = worst_case_rows(
+        [plain | {"metric": "acc", "value": 0.75}, plain | {"metric": "f1", "value": 0.375}], "t", tmp_path
+    )
+    values = {row["metric"]: row["value"] for row in found}
+    assert values == {"acc (robustness)": 0.5, "acc (fairness)": 0.25, "f1 (robustness)": 0.25, "f1 (fairness)": 0.125}
+    assert all(row["low"] < row["value"] < row["high"] for row in found)
+
+
+@pytest.mark.parametrize(
+    ("task", "change", "error", "said"),
+    [
+        ("choice", {"perturb": {"chioce": {"question": ["question"]}}}, RecipeError, "chioce is not asked"),
+        (
+            "choice",
+            {"perturb": {"choice": {"question": ["query"]}}},
+            RecipeError,
+            "no field of text 'query', but qu",
+        ),
+        ("choice", {"perturb": {"choice": {"question": ["gold"]}}}, RecipeError, "no field of text 'gold'"),
+        ("choice", {"bias": ["other"]}, RecipeError, r"evaluate\.bias: other is not asked"),
+        ("choice", {"helm_words": HelmWords(dialect="no.json")}, DataError, r"helm_words\.dialect: no file no\.json"),
+    ],
+)
+def test_what_cannot_be_perturbed_is_told_before_anything_is_scored(tmp_path, task, change, error, said):
+    options = Evaluate(**made_options(tmp_path, [task]).model_dump() | change)
+    with pytest.raises(error, match=said):
+        check_perturbed(find_tasks(options, tmp_path), options, tmp_path)
+
+
+def test_examples_of_the_questions_own_split_are_refused(tmp_path):
+    options = made_options(tmp_path, ["choice_few_shot"])
+    path = tmp_path / "choice_few_shot.yaml"
+    path.write_text(path.read_text().replace("fewshot_split: train", "fewshot_split: test"))
+    options.perturb["choice_few_shot"] = Perturbed(question=["question"])
+    with pytest.raises(RecipeError, match="examples of choice_few_shot are drawn from the questions"):
+        check_perturbed(find_tasks(options, tmp_path), options, tmp_path)
