@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import re
 import shutil
 import time
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 from core.artifacts.atomic import write_json
 from core.artifacts.fingerprint import code_version, file_checksum, fingerprint
 from core.artifacts.stage import Stage, read_manifest
-from core.errors import RecipeError
+from core.errors import RecipeError, ResourceError
 from core.evaluation.comparison import Scored, compare_scored, told_refusals
 from core.evaluation.mt_bench.benchmark import Benchmark, read_benchmark
 from core.evaluation.mt_bench.options import MtBench
@@ -57,6 +58,12 @@ def check_evaluation(job: Job) -> None:
     """Finds tasks and their files, before anything starts. Raises RecipeError, also for no tasks, or DataError."""
     if job.recipe.evaluate is None:
         raise RecipeError(f"{job.resolved.tree.path}: evaluate.tasks says what to score, and is not there")
+    if job.recipe.evaluate.backend == "vllm" and job.recipe.resources.device == "cpu":
+        raise RecipeError("evaluate.backend: vllm computes on GPUs, and resources.device is cpu; take transformers")
+    if job.recipe.evaluate.backend == "vllm" and importlib.util.find_spec("vllm") is None:
+        raise ResourceError(
+            "evaluate.backend: vllm, which is not installed; pip install 'raycipe[vllm]', or take transformers"
+        )
     tasks = find_tasks(job.recipe.evaluate, job.resolved.directory)
     check_perturbed(tasks, job.recipe.evaluate, job.resolved.directory)
     if job.recipe.evaluate.mt_bench is not None:

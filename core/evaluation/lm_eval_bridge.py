@@ -73,7 +73,10 @@ class Evaluation:
         datasets.disable_progress_bars()
         options = self.options
         versions = [f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES]
-        cache = AnswerCache(self.cache_dir, model_identity(model.directory, f"{model.device} {model.dtype} {versions}"))
+        cache = AnswerCache(
+            self.cache_dir,
+            model_identity(model.directory, f"{model.device} {model.dtype} {options.backend} {versions}"),
+        )
         lm = PlannedLM(model, self.scorers, cache, options, self.seed, self.told)
         manager = TaskManager(include_path=str(self.tasks_dir), include_defaults=False)
         loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
@@ -110,6 +113,7 @@ class Evaluation:
                 "task_content": asked.content,
                 "questions": options.limit or "all",
                 "dtype": model.dtype,
+                "backend": options.backend,
                 "batches": "shared prefixes" if lm.why_stock is None else f"lm-eval's, of {model.batch_size}",
             }
             said = {"truncated": lm.truncated[name], "fingerprint": fingerprint(settings[name])}

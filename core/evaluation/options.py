@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -76,6 +76,11 @@ class Evaluate(Options):
     batch_size: int = Field(16, ge=1, description="Requests run together where stock lm-eval's batches are.")
     batch_tokens: int = Field(
         4096, ge=1, description="Tokens computed together, padding included, where prefixes are shared."
+    )
+    backend: Literal["transformers", "vllm"] = Field(
+        "transformers",
+        description="vllm: generated answers come from vLLM, on GPUs (`pip install raycipe[vllm]`); log-likelihoods "
+        "from transformers, which shares prefixes.",
     )
     workers: int | None = Field(
         None, ge=1, description="Scorers at most; none: one for each CPU, or GPU. Scores are the same for any number."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ from core.evaluation.shared_prefix import plain_generation
 from core.evaluation.token_pairs import encode_alike, encode_texts, encoded_pairs
 
 OUTPUTS = 1 << 26  # numbers that the output layer gives at once (places × vocabulary)
+VLLM_ROWS = 512  # prompts that vLLM is given at once
 TEXT_TOKENS = 16  # times as many tokens are held while answers are generated, one by one
 GREEDY = {"do_sample", "until", "max_gen_toks", "temperature"}  # settings that a greedy answer may have
 
@@ -131,7 +133,8 @@ class PlannedLM(HFLM):  # type: ignore[misc]
                 more, groups = shared or self._stock_texts(requests, same, task)
                 chunks += more
                 members += groups
-        return [str(answer) for answer in self._asked(chunks, members, len(requests))]
+        by = replace(self.scored, backend=self.options.backend)
+        return [str(answer) for answer in self._asked(chunks, members, len(requests), by)]
 
     def _likelihoods(
         self,
@@ -201,7 +204,7 @@ class PlannedLM(HFLM):  # type: ignore[misc]
         """Batches of greedy prompts after their common prefix; None where stock lm-eval's way is to be gone."""
         said = normalize_gen_kwargs(settings, self.max_gen_toks)
         greedy = not said.get("do_sample") and not said.get("temperature") and said.keys() <= GREEDY
-        if self.why_stock is not None or not greedy or not self._plain_generation:
+        if self.options.backend == "vllm" or not (greedy and self._plain_generation) or self.why_stock is not None:
             return None
         room = self._room(said["max_gen_toks"], task)
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
@@ -230,7 +233,8 @@ class PlannedLM(HFLM):  # type: ignore[misc]
             group_fn=lambda request: request[1],
         )
         chunks, members = [], []
-        for place, batch in enumerate(ordered.get_batched(n=self.scored.batch_size)):
+        size = VLLM_ROWS if self.options.backend == "vllm" else self.scored.batch_size  # it makes batches of its own
+        for place, batch in enumerate(ordered.get_batched(n=size)):
             settings = batch[0][1]
             seed = derive_seed(self.seed, "sampled answers", task, place) if settings.get("do_sample") else None
             chunks.append(StockTexts(tuple(prompt for prompt, _, _ in batch), settings, seed))
@@ -246,7 +250,9 @@ class PlannedLM(HFLM):  # type: ignore[misc]
             )
         return int(self.max_length - answer)
 
-    def _asked(self, chunks: Sequence[Chunk], members: Sequence[list[int]], count: int) -> list[Answer]:
+    def _asked(
+        self, chunks: Sequence[Chunk], members: Sequence[list[int]], count: int, by: ScoredModel | None = None
+    ) -> list[Answer]:
         """The answer to each of so many requests. members: the numbers of the requests in each chunk."""
         answers: list[Answer | None] = [None] * count
         whole, done = sum(chunk.cost() for chunk in chunks), 0
@@ -265,7 +271,7 @@ class PlannedLM(HFLM):  # type: ignore[misc]
                 missing.append(place)
             else:
                 take(place, kept)
-        for number, found in self.scorers.score(self.scored, [chunks[place] for place in missing]):
+        for number, found in self.scorers.score(by or self.scored, [chunks[place] for place in missing]):
             self.cache.put(chunks[missing[number]], found)
             take(missing[number], found)
         return answers  # type: ignore[return-value]

@@ -17,11 +17,12 @@ from core.evaluation.chunks import Answer, Chunk, Likelihoods, StockLikelihoods,
 
 @dataclass(frozen=True)
 class ScoredModel:
-    """A model directory, and how it is loaded: "cpu" or "cuda", fp32 or bf16, requests in a stock batch."""
+    """A model directory, and how it is loaded: "cpu" or "cuda", fp32 or bf16, requests in a stock batch, by whom."""
 
     directory: Path
     device: str
     batch_size: int
+    backend: str = "transformers"
 
     @property
     def dtype(self) -> str:
@@ -104,23 +105,34 @@ class Scorer:
             return
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         import torch
-        from lm_eval.models.huggingface import HFLM
-
-        from core.evaluation.shared_prefix import SharedPrefix
 
         self._of = None
         self._lm = self._shared = None
         if model.device == "cpu":
             torch.set_num_threads(1)  # one scorer for each CPU: the same bytes, however many there are
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
-        options: dict[str, Any] = {"device": model.device, "dtype": model.dtype, "batch_size": model.batch_size}
         try:
             with quiet():
-                self._lm = HFLM(pretrained=str(model.directory), **options)
+                self._lm = _loaded(model)
         except (OSError, ValueError, KeyError, torch.OutOfMemoryError) as error:
             raise ResourceError(f"{model.directory}: the model cannot be loaded ({first_line(error)})") from error
-        self._shared = SharedPrefix(self._lm.model)
+        if model.backend == "transformers":
+            from core.evaluation.shared_prefix import SharedPrefix
+
+            self._shared = SharedPrefix(self._lm.model)
         self._of = model
+
+
+def _loaded(model: ScoredModel) -> Any:
+    """lm-eval's own model of a backend."""
+    options: dict[str, Any] = {"pretrained": str(model.directory), "dtype": model.dtype}
+    if model.backend == "vllm":
+        from lm_eval.models.vllm_causallms import VLLM
+
+        return VLLM(**options, batch_size="auto")
+    from lm_eval.models.huggingface import HFLM
+
+    return HFLM(**options, device=model.device, batch_size=model.batch_size)
 
 
 class LocalScorers:
