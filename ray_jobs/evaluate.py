@@ -252,6 +252,12 @@ def _scored(
             found[model] = orjson.loads(result.read_bytes())
             if found[model]["why_stock"] and not options.exact:
                 job.reporter.say(f"evaluate {model}: in stock lm-eval's batches, since {found[model]['why_stock']}")
+            drifts = [row["drift"] for row in found[model]["rows"] if row["drift"] is not None]
+            if drifts:
+                job.reporter.say(
+                    f"evaluate {model}: log-likelihoods lie at most {max(drifts):.1e} from stock lm-eval's, in a few "
+                    "requests of each task that were asked both ways"
+                )
     finally:
         scorers.close()
     return found

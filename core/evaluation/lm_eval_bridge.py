@@ -53,7 +53,7 @@ class Evaluation:
         """Scores a model on tasks. samples: directory for lm-eval's samples, a file of JSON lines for each task.
 
         Returns `rows`, one per task, metric and filter (task, metric, filter, value, stderr, samples,
-        higher_is_better, truncated, fingerprint), `settings`, what the fingerprint of each task is of, and
+        higher_is_better, truncated, drift, fingerprint), `settings`, what the fingerprint of each task is of, and
         `why_stock`, None where shared prefixes were computed once. Raises ResourceError where a task's data cannot be
         loaded, DataError where they do not fit the task, RecipeError where the model is too short.
         """
@@ -116,7 +116,11 @@ class Evaluation:
                 "backend": options.backend,
                 "batches": "shared prefixes" if lm.why_stock is None else f"lm-eval's, of {model.batch_size}",
             }
-            said = {"truncated": lm.truncated[name], "fingerprint": fingerprint(settings[name])}
+            said = {
+                "truncated": lm.truncated[name],
+                "drift": lm.drift.get(name),
+                "fingerprint": fingerprint(settings[name]),
+            }
             rows += [row | said for row in score_rows(results, name)]
         return {"rows": rows, "settings": settings, "why_stock": lm.why_stock}
 

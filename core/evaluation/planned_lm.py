@@ -35,6 +35,7 @@ from core.evaluation.shared_prefix import plain_generation
 from core.evaluation.token_pairs import encode_alike, encode_texts, encoded_pairs
 
 OUTPUTS = 1 << 26  # numbers that the output layer gives at once (places × vocabulary)
+CHECKED = 4  # requests of a task that are also asked as stock lm-eval asks them
 VLLM_ROWS = 512  # prompts that vLLM is given at once
 TEXT_TOKENS = 16  # times as many tokens are held while answers are generated, one by one
 GREEDY = {"do_sample", "until", "max_gen_toks", "temperature"}  # settings that a greedy answer may have
@@ -72,6 +73,7 @@ class PlannedLM(HFLM):  # type: ignore[misc]
         window = getattr(config.get_text_config(), "sliding_window", None)
         self._longest = window if window is not None else self.max_length  # that one mask serves for all layers
         self._plain_generation = plain_generation(_generation_settings(model))
+        self.drift: dict[str, float] = {}  # of each task the most that a log-likelihood lay from stock lm-eval's
         self.truncated: Counter[str] = Counter()  # requests of each task that were longer than the model
 
     @functools.cached_property
@@ -145,6 +147,7 @@ class PlannedLM(HFLM):  # type: ignore[misc]
     ) -> list[tuple[float, bool]]:
         chunks: list[Chunk] = []
         members: list[list[int]] = []
+        checked: list[int] = []  # requests that are asked in stock lm-eval's way too, to see how far the answers differ
         for task in dict.fromkeys(tasks):
             numbers = [number for number, of in enumerate(tasks) if of == task]
             longest = max(len(pairs[number][0]) + len(pairs[number][1]) for number in numbers) - 1
@@ -152,9 +155,16 @@ class PlannedLM(HFLM):  # type: ignore[misc]
                 more, groups = self._stock_likelihoods(pairs, numbers, rolling)
             else:
                 more, groups = self._shared_likelihoods(pairs, numbers, documents)
+                some = numbers[:: -(-len(numbers) // CHECKED)]
+                chunks.append(StockLikelihoods(tuple(pairs[number] for number in some)))
+                members.append([len(pairs) + place for place in range(len(checked), len(checked) + len(some))])
+                checked += some
             chunks += more
             members += groups
-        return self._asked(chunks, members, len(pairs))  # type: ignore[return-value]
+        answers: Any = self._asked(chunks, members, len(pairs) + len(checked))
+        for number, (value, _) in zip(checked, answers[len(pairs) :], strict=True):
+            self.drift[tasks[number]] = max(self.drift.get(tasks[number], 0.0), abs(value - answers[number][0]))
+        return list(answers[: len(pairs)])
 
     def _shared_likelihoods(
         self, pairs: Sequence[tuple[Tokens, Tokens]], numbers: Sequence[int], documents: Sequence[Any]
