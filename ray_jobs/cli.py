@@ -137,11 +137,39 @@ _stage_command(
     "train quickstart train.sft.method=qlora",
     "Train the recipe's phases in order (does first what is not done).",
 )
+
+
+@app.command(
+    help="Score the base and the trained model with lm-eval (does first what is not done).\n\n"
+    "Requests are spread over all CPUs, or GPUs; scores are the same bytes for any number of them. What is answered is "
+    "kept beside the runs, in .answers, for this and any other run.",
+    epilog="Example: raycipe evaluate quickstart evaluate.limit=50        Example: raycipe evaluate quickstart --exact",
+)
+def evaluate(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    exact: Annotated[
+        bool,
+        typer.Option("--exact", help="In stock lm-eval's own batches, equal to it in the last digit, but slower."),
+    ] = False,
+    scale: Scale = None,
+    runs_dir: RunsDir = Path("runs"),
+    run_name: RunName = None,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    from ray_jobs import run as job
+
+    stages = ["curate", "tokenize", "train", "evaluate"]
+    changes = [*(overrides or []), *(["evaluate.exact=true"] if exact else [])]
+    job.run_stages(stages, recipe, changes, scale, runs_dir, run_name, address, as_json)
+
+
 _stage_command(
-    "evaluate",
-    ["curate", "tokenize", "train", "evaluate"],
-    "evaluate quickstart evaluate.limit=50",
-    "Score the base and the trained model with lm-eval (does first what is not done).",
+    "sweep",
+    ["sweep", "report"],
+    "sweep quickstart sweep.scheduler=asha",
+    "Train the recipe many times with values from a search space, and score each; `run` then takes the best on.",
 )
 _stage_command("report", ["report"], "report quickstart", "Write the page of a run from what is there.")
 _stage_command(
@@ -235,6 +263,26 @@ def dedup(
 
 
 @app.command(
+    help="Hold two scored models against each other, on the same questions.\n\n"
+    "A model is said as RUN or RUN:MODEL, the last one scored where none is named. Of every task that both were scored "
+    "on: the difference, its 95 % interval by paired bootstrap, a p-value (McNemar's where answers are right or wrong) "
+    "adjusted for all comparisons by Holm's method, and whether it is a tie. Scores that were come by in different "
+    "ways (few-shot examples, template, task version, number format, batches) are not compared, unless by --force.",
+    epilog="Example: raycipe compare quickstart:base quickstart        Example: raycipe compare old new --json",
+)
+def compare(
+    first: Annotated[str, typer.Argument(help="RUN or RUN:MODEL.")],
+    second: Annotated[str, typer.Argument(help="RUN or RUN:MODEL.")],
+    force: Annotated[bool, typer.Option("--force", help="Compare also what was scored in different ways.")] = False,
+    runs_dir: RunsDir = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    from ray_jobs import compare as job
+
+    job.compare(first, second, runs_dir, force, as_json)
+
+
+@app.command(
     "win-rate",
     help="Score models as the LLM Efficiency Challenge did, from a table of their results.\n\n"
     "FILE is CSV with the columns model, stage (open, closed), scenario, metric, higher_is_better (true, false) and "
@@ -315,6 +363,99 @@ def openness(
     from ray_jobs import openness as job
 
     job.openness(files, as_json)
+
+
+@app.command(
+    help="Make one table and one page of a leaderboard's dated snapshots, lm-eval's result files and runs' scores.\n\n"
+    "FILE is a snapshot of the Open LLM Leaderboard with its date in its name or its directory's (20230523.csv, "
+    "2023-05-23.json; .gz too), lm-eval's results_*.json, or a run's evaluate/scores.json. CSV has a heading: Model, "
+    "Average, 'ARC (25-shot)' and the like, and Parameters and URL where known; JSON has rows of model, its revision "
+    "where given, average, ARC, HellaSwag, MMLU, TruthfulQA. What is wrong is named by file and line, and then nothing "
+    "is written.\n\n"
+    "DIR/leaderboard.parquet: date, model, benchmark, shots, score (percent), parameters (how many; null: not known), "
+    "parameters_from (name: read from the model's name, file), url. DIR/index.html: the page, which makes no request. "
+    "Each of its charts is also there as SVG and CSV. A task of lm-eval or a run has the leaderboard's name where "
+    "task, shots and metric are the leaderboard's.\n\n"
+    "A model that is there twice in a snapshot is refused, but not where 5 and up to a tenth of all are: then the "
+    "snapshot lists each revision, and the row with the best average counts.",
+    epilog="Example: raycipe leaderboard snapshots/*.csv --out board        "
+    "Example: raycipe leaderboard snapshots/*.json lm-eval/*/results_*.json runs/quickstart/evaluate/scores.json "
+    "--out board --json",
+)
+def leaderboard(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Snapshots, results and scores.")],
+    out: Annotated[Path, typer.Option(help="Directory of the table, the page and its charts.")],
+    as_json: Json = False,
+) -> None:
+    from ray_jobs import leaderboard as job
+
+    job.leaderboard(files, out, as_json)
+
+
+@app.command(
+    "mt-bench",
+    help="Score a model by MT-Bench: it answers questions of two turns, and a judge rates each answer from 1 to 10.\n\n"
+    "MODEL is a directory (or a hub's name), or with --model-url the name of a model behind an OpenAI-compatible "
+    "endpoint. The judge is behind one too. Questions, the judge's prompts and reference answers are FastChat's "
+    "(fastchat/llm_judge/data), from --data. What the judge does not rate is in no mean, and is counted. Errors are "
+    "clustered by question.\n\n"
+    "A request that meets 429, 5xx, silence or no server is tried again, --retries times, after 0, 2, 4, 8, ... "
+    "seconds, or what Retry-After says. Every answer and judgment is kept at once in OUT/answers.jsonl and "
+    "OUT/judgments.jsonl: the same command asks for what is missing alone. OUT/mt_bench.json has what --json prints.",
+    epilog="Example: raycipe mt-bench runs/mine/train/sft/model --data mt_bench --judge-url https://api.openai.com/v1 "
+    "--judge-model gpt-4 --prompt-price 30 --completion-price 60        "
+    "Example: raycipe mt-bench mine --model-url http://localhost:8000/v1 --data mt_bench "
+    "--judge-url http://judge:8000/v1 --judge-model llama-70b --json",
+)
+def mt_bench(
+    model: Annotated[str, typer.Argument(help="A model's directory, a hub's name, or its name at --model-url.")],
+    data: Annotated[
+        str, typer.Option(help="Directory of question.jsonl, judge_prompts.jsonl and reference_answer/gpt-4.jsonl.")
+    ],
+    judge_url: Annotated[str, typer.Option(help="The judge's endpoint, up to /v1.")],
+    judge_model: Annotated[str, typer.Option(help="The judge's name there.")],
+    judge_key_variable: Annotated[
+        str | None, typer.Option(help="Environment variable of its key; default OPENAI_API_KEY. It may be unset.")
+    ] = None,
+    judge_max_tokens: Annotated[int | None, typer.Option(help="Longest judgment; default 2048 tokens.")] = None,
+    prompt_price: Annotated[float | None, typer.Option(help="Of a million tokens that the judge reads.")] = None,
+    completion_price: Annotated[float | None, typer.Option(help="Of a million tokens that it writes.")] = None,
+    model_url: Annotated[str | None, typer.Option(help="The endpoint of a model that is not here.")] = None,
+    model_key_variable: Annotated[str, typer.Option(help="Environment variable of its key.")] = "OPENAI_API_KEY",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where answers, judgments and the result are kept; default mt_bench/MODEL, with - for /."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="Questions, the first ones; default: all.")] = None,
+    max_new_tokens: Annotated[int | None, typer.Option(help="Longest answer; default 1024 tokens.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Questions that a model here answers together; default 16.")
+    ] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Requests at once; default 4.")] = None,
+    retries: Annotated[int | None, typer.Option(help="Further tries of a request; default 6.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds of silence that end a try; default 300.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the answers.")] = 42,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    from ray_jobs import mt_bench as job
+
+    settings = {
+        "data": data,
+        "judge_url": judge_url,
+        "judge_model": judge_model,
+        "judge_key_variable": judge_key_variable,
+        "judge_max_tokens": judge_max_tokens,
+        "prompt_price": prompt_price,
+        "completion_price": completion_price,
+        "limit": limit,
+        "max_new_tokens": max_new_tokens,
+        "batch_size": batch_size,
+        "concurrency": concurrency,
+        "retries": retries,
+        "timeout": timeout,
+    }
+    job.mt_bench(model, model_url, model_key_variable, settings, out, seed, address, as_json)
 
 
 @app.command(epilog="Example: raycipe runs --runs-dir /data/runs --json")

@@ -58,7 +58,7 @@ def writable(path: Path) -> Iterator[None]:
         if isinstance(error, OSError):
             told = error.strerror or error
             raise ResourceError(
-                f"{path}: cannot be written ({told}). Choose one that can be: --runs-dir, or --out of dedup."
+                f"{path}: cannot be written ({told}). Choose one that can be: --runs-dir, or --out."
             ) from error
         raise
 
@@ -71,7 +71,7 @@ def _is_full(error: Exception) -> bool:
 def _no_space(path: Path) -> ResourceError:
     return ResourceError(
         f"{path}: no space left on the device. Nothing finished is lost: free some space, "
-        "or choose another place (--runs-dir, or --out of dedup), and give the same command again."
+        "or choose another place (--runs-dir, or --out), and give the same command again."
     )
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -20,9 +21,10 @@ import jinja2
 from markupsafe import Markup
 
 from core.reporting.charts import COLOURS, Chart, slug
-from core.reporting.formats import shortened, visible
+from core.reporting.formats import count, shortened, visible
 
 FILTERED_FROM = 9  # rows: a shorter table is read at a glance
+PAGE = 50  # rows shown at once of a paged table
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><rect width="16" height="16" rx="3.5" '
     'fill="#1f6f8b"/><path d="M3.5 12V9m3 3V6m3 6V8m3 4V4" stroke="#fff" stroke-width="1.7"/></svg>'
@@ -57,13 +59,43 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """rows hold plain values or Cells, the first of which names the row; None is shown as a dash."""
+    """rows hold plain values or Cells, the first of which names the row; None is shown as a dash.
+
+    paged: of many rows `PAGE` are shown at once, and the others wait as data: a long table does not slow the page.
+    urls: where the name of each row leads; only http(s) is followed.
+    """
 
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Any]]
     note: str = ""
     folded: bool = False
+    paged: bool = False
+    urls: Sequence[str | None] = ()
+
+    @property
+    def pages(self) -> bool:
+        """Whether it has more rows than are shown at once."""
+        return self.paged and len(self.rows) > PAGE
+
+    @property
+    def first_page(self) -> Table:
+        """The rows that are shown at first."""
+        return replace(self, rows=self.rows[:PAGE]) if self.pages else self
+
+    def links(self) -> list[str]:
+        """Where each row's name leads; "": nowhere."""
+        urls = [*self.urls, *[None] * (len(self.rows) - len(self.urls))]
+        return [url if url and url.startswith(("https://", "http://")) else "" for url in urls]
+
+    def data(self) -> Markup:
+        """All rows as JSON for the page's script: [link, *cells]; a cell is its text, or [text, sort key, classes]."""
+        rows = [
+            [link, *(_packed(*cell, bool(column.show)) for cell, column in zip(cells, self.columns, strict=True))]
+            for link, cells in zip(self.links(), self.cells(), strict=True)
+        ]
+        # Nothing in a JSON string may end the script element.
+        return Markup(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"))
 
     @property
     def filtered(self) -> bool:
@@ -83,7 +115,15 @@ class Table:
         if column.show is None:
             return cell.text or str(cell.value), "", tone
         missing = isinstance(cell.value, float) and math.isnan(cell.value)
-        return cell.text or column.show(cell.value), "" if missing else repr(cell.value), tone
+        return cell.text or column.show(cell.value), "" if missing else str(cell.value), tone
+
+
+def _packed(text: str, key: str, classes: str, number: bool) -> str | list[Any]:
+    plain = classes == ("number" if number else "")
+    if plain and not key:
+        return visible(text)
+    cell: list[Any] = [visible(text), float(key) if key else None]
+    return cell if plain else [*cell, classes]
 
 
 @dataclass(frozen=True)
@@ -129,6 +169,11 @@ class Quotes:
     title: str
     note: str
     quotes: Sequence[Quote]
+
+
+@dataclass(frozen=True)
+class OpenQuotes(Quotes):
+    """Quotes that stand open."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +286,7 @@ def _templates() -> jinja2.Environment:
         # Every text passes here on its way to the page.
         finalize=lambda value: visible(value) if type(value) is str else value,
     )
-    environment.filters |= {"slug": slug, "shortened": shortened, "highlighted": highlighted}
+    environment.filters |= {"slug": slug, "count": count, "shortened": shortened, "highlighted": highlighted}
     environment.tests["block"] = lambda value, kind: type(value).__name__ == kind
     environment.globals["svg_url"] = lambda chart: _data_url("image/svg+xml", chart.svg.encode())
     environment.globals["csv_url"] = lambda chart: _data_url("text/csv", chart.csv())

@@ -14,6 +14,7 @@ from core.reporting.frame import (
     Cell,
     Column,
     Facts,
+    OpenQuotes,
     Page,
     Part,
     Quote,
@@ -40,11 +41,6 @@ from core.tokens.preview import Counts, Pair, PhasePreview, Sample
 
 MOST_TOKENS = 4096  # pieces of a sample that are shown
 MOST_CHARACTERS = 4000  # of a document, or of a part of a pair
-
-
-@dataclass(frozen=True)
-class OpenQuotes(Quotes):
-    """Quotes that stand open."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from core.reporting.leaderboard.board import Leaderboard, build
+from core.reporting.leaderboard.files import read_source
 from core.reporting.options import Report
 from core.reporting.run_report import write_run_report
 from tests.reporting.chromium import NAMES, Chromium, find_browser
@@ -51,3 +53,9 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     running = Chromium(path, tmp_path_factory.mktemp("browser"))
     yield running
     running.close()
+
+
+@pytest.fixture(scope="session")
+def report_board(shared_data: Path) -> Leaderboard:
+    """All snapshots of the Open LLM Leaderboard Report."""
+    return build([read_source(path) for path in sorted((shared_data / "leaderboard_report").glob("*/*"))])

@@ -79,7 +79,7 @@ class _Reader(HTMLParser):
         self.page.text += data
         if inside == "caption":
             self._caption += data
-        elif inside in ("td", "th"):
+        elif {"td", "th"} & set(self._open):
             self._rows[-1][-1].text += data
         elif inside == "dt":
             self._term += data

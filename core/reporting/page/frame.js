@@ -1,4 +1,4 @@
-// What the page can do beyond being read: sort and filter tables, choose among charts, copy code, show where one is.
+// What the page can do beyond being read: sort, filter and leaf through tables, choose among charts, copy code, show where one is.
 // Without it everything is still there.
 "use strict";
 
@@ -15,32 +15,42 @@ function compare(one, other, direction) {
   return direction * (one - other);
 }
 
-function sort(table, heading, column) {
-  const descending = heading.ariaSort ? heading.ariaSort === "ascending" : heading.classList.contains("number");
-  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-  heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+function sortRows(table, column, direction) {
   const body = table.tBodies[0];
   const rows = Array.from(body.rows, (row) => [key(row.cells[column]), row]);
-  rows.sort(([one], [other]) => compare(one, other, descending ? -1 : 1));
+  rows.sort(([one], [other]) => compare(one, other, direction));
   body.replaceChildren(...rows.map(([, row]) => row));
 }
 
-function makeSortable(table) {
-  Array.from(table.tHead.rows[0].cells).forEach((heading, column) => {
+function makeSortable(table, sort) {
+  const headings = Array.from(table.tHead.rows[0].cells);
+  headings.forEach((heading, column) => {
     const button = document.createElement("button");
     button.type = "button";
     button.append(...heading.childNodes);
-    button.addEventListener("click", () => sort(table, heading, column));
+    button.addEventListener("click", () => {
+      const descending = heading.ariaSort ? heading.ariaSort === "ascending" : heading.classList.contains("number");
+      for (const other of headings) other.removeAttribute("aria-sort");
+      heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+      sort(column, descending ? -1 : 1);
+    });
     heading.append(button);
   });
   table.dataset.sortable = "";
 }
 
-function makeFilter(holder, table) {
+function filterRows(table) {
+  const rows = Array.from(table.tBodies[0].rows, (row) => [row.textContent.toLowerCase(), row]);
+  return (fits) => {
+    for (const [text, row] of rows) row.hidden = !fits(text);
+    return [rows.filter(([, row]) => !row.hidden).length, rows.length];
+  };
+}
+
+function makeFilter(holder, table, filter) {
   const bar = document.createElement("p");
   const input = document.createElement("input");
   const found = document.createElement("span");
-  const rows = Array.from(table.tBodies[0].rows, (row) => [row.textContent.toLowerCase(), row]);
   bar.className = "filter";
   input.type = "search";
   input.placeholder = "Filter rows";
@@ -48,15 +58,92 @@ function makeFilter(holder, table) {
   found.setAttribute("role", "status");
   input.addEventListener("input", () => {
     const parts = input.value.toLowerCase().split(/\s+/);
-    let shown = 0;
-    for (const [text, row] of rows) {
-      row.hidden = !parts.every((part) => text.includes(part));
-      shown += !row.hidden;
-    }
-    found.textContent = input.value ? `${shown} of ${rows.length}` : "";
+    const [shown, all] = filter((text) => parts.every((part) => text.includes(part)));
+    found.textContent = input.value ? `${shown} of ${all}` : "";
   });
   bar.append(input, found);
   holder.prepend(bar);
+}
+
+// A long table: one page of its rows is in the document, all of them wait as JSON until they are asked for.
+function makePaged(holder, table) {
+  const body = table.tBodies[0];
+  const size = body.rows.length;
+  const numbers = Array.from(table.tHead.rows[0].cells, (heading) => heading.classList.contains("number"));
+  const bar = holder.querySelector(".pages");
+  const shown = bar.firstElementChild;
+  const buttons = ["Previous", "Next"].map((name, place) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(name);
+    button.setAttribute("aria-label", `${name} rows: ${table.caption.textContent}`);
+    button.addEventListener("click", () => turn(first + (place ? size : -size)));
+    return button;
+  });
+  let all, texts, rows, first = 0, fits = () => true, order = null;
+
+  const packed = (cell) => (typeof cell === "string" ? [cell, null] : cell);
+  const cellKey = (cell, column) => (numbers[column] ? packed(cell)[1] ?? NaN : packed(cell)[0]);
+
+  function load() {
+    if (all) return;
+    all = JSON.parse(holder.querySelector("script").textContent);
+    texts = new Map(all.map((row) => [row, row.slice(1).map((cell) => packed(cell)[0]).join(" ").toLowerCase()]));
+    rows = all;
+  }
+
+  function rowOf([link, ...cells]) {
+    const row = document.createElement("tr");
+    cells.forEach((cell, column) => {
+      const [text, number, classes = numbers[column] ? "number" : ""] = packed(cell);
+      const part = document.createElement(column ? "td" : "th");
+      if (!column) part.scope = "row";
+      if (classes) part.className = classes;
+      if (number !== null) part.dataset.key = number;
+      if (link && !column) part.append(Object.assign(document.createElement("a"), { href: link, rel: "noopener noreferrer", textContent: text }));
+      else part.textContent = text;
+      row.append(part);
+    });
+    return row;
+  }
+
+  function turn(start) {
+    load();
+    first = start;
+    body.replaceChildren(...rows.slice(first, first + size).map(rowOf));
+    tell(rows.length);
+  }
+
+  function tell(count) {
+    const last = Math.min(first + size, count);
+    shown.textContent = count ? `${first + 1}–${last} of ${count.toLocaleString("en")}` : "none";
+    buttons[0].disabled = first === 0;
+    buttons[1].disabled = last >= count;
+  }
+
+  function arrange() {
+    load();
+    rows = all.filter((row) => fits(texts.get(row)));
+    if (order) {
+      const [column, direction] = order;
+      rows.sort((one, other) => compare(cellKey(one[column + 1], column), cellKey(other[column + 1], column), direction));
+    }
+    turn(0);
+  }
+
+  bar.replaceChildren(buttons[0], shown, buttons[1]);
+  buttons[0].disabled = true;
+  return {
+    sort: (...by) => { order = by; arrange(); },
+    filter: (test) => { fits = test; arrange(); return [rows.length, all.length]; },
+  };
+}
+
+function makeTable(table) {
+  const holder = table.closest(".table");
+  const paged = "paged" in holder.dataset && makePaged(holder, table);
+  makeSortable(table, paged ? paged.sort : (column, direction) => sortRows(table, column, direction));
+  if ("filter" in holder.dataset) makeFilter(holder, table, paged ? paged.filter : filterRows(table));
 }
 
 function makeChoice(holder, number) {
@@ -127,8 +214,7 @@ function openTarget() {
   }
 }
 
-document.querySelectorAll("table").forEach(makeSortable);
-document.querySelectorAll("[data-filter]").forEach((holder) => makeFilter(holder, holder.querySelector("table")));
+document.querySelectorAll("table").forEach(makeTable);
 document.querySelectorAll("[data-choice]").forEach(makeChoice);
 if (navigator.clipboard) document.querySelectorAll(".listing").forEach(makeCopyable);
 followSections();
