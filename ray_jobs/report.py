@@ -10,7 +10,7 @@ from core.errors import DataError
 from core.reporting.run_report import write_run_report
 from ray_jobs.job import Job
 
-STAGES = ("curate", "tokenize", "evaluate", "contamination")
+STAGES = ("curate", "tokenize", "sweep", "evaluate", "contamination")
 
 
 def report(job: Job) -> dict[str, Any]:

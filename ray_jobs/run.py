@@ -10,6 +10,7 @@ from typing import Any
 from core.recipe.resolve import load_recipe
 from ray_jobs.infer import wants_scores
 from ray_jobs.job import Job, open_job
+from ray_jobs.sweep_best import best_of
 
 
 def run_stages(
@@ -24,12 +25,18 @@ def run_stages(
 ) -> None:
     """Carries out stages in order; finished ones are skipped. Prints what came out of each."""
     resolved = load_recipe(recipe, scale, overrides)
+    best = None if "sweep" in stages else best_of(runs_dir / (run_name or resolved.run_name), resolved)
+    if best is not None:
+        resolved = load_recipe(recipe, scale, [*best.overrides, *(overrides or [])])
     with open_job(resolved, runs_dir, run_name, address, keep_recipe=stages == ["report"]) as job:
         if resolved.recipe.evaluate is None and "report" in stages and "evaluate" in stages:
             stages = [stage for stage in stages if stage != "evaluate"]
             job.reporter.say("evaluate: left out, the recipe names no tasks")
         if "curate" in stages and wants_scores(resolved.recipe):
             stages = ["infer", *stages]
+        if best is not None:
+            job.reporter.say(str(best))
+            best.lay_out(job.run_dir)
         _check(stages, job)
         results = {stage: _carry_out(stage)(job) for stage in stages}
         if as_json:
@@ -46,6 +53,10 @@ def _check(stages: list[str], job: Job) -> None:
         from ray_jobs.train import check_training
 
         check_training(job)
+    if "sweep" in stages:
+        from ray_jobs.sweep_check import check_sweep
+
+        check_sweep(job)
     if "evaluate" in stages:
         from ray_jobs.evaluate import check_evaluation
 
@@ -69,6 +80,10 @@ def _carry_out(stage: str) -> Callable[[Job], dict[str, Any]]:
         from ray_jobs.train import train
 
         return train
+    if stage == "sweep":
+        from ray_jobs.sweep import sweep
+
+        return sweep
     if stage == "evaluate":
         from ray_jobs.evaluate import evaluate
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from core.models.extend import extended_config
 from core.planning.disk import adapter_count, parameter_count, too_little_room
 from core.recipe.schema import Recipe
 from core.training.checkpoints import CHECKPOINTS
+from core.training.engine import World
 from core.training.health import HEARTBEATS, behind
 from core.training.log import LOG, latest
 from core.training.options import BASE, Phase
@@ -34,8 +36,10 @@ TOKENIZER = "tokenizer"  # beside the phases' token shards
 RAY = "ray"  # Ray Train's own storage
 NOT_RESULTS = (CHECKPOINTS, HEARTBEATS, RAY)  # what a finished phase leaves behind
 PATIENCE = {"max_failures", "collective_timeout"}  # of resources: what changes no result
+NOTES = {"log_sample_ids"}  # of a phase: the same
 WAITED = ("Timed out", "timed out", "Connection closed", "Connection reset")  # in errors of exchanges
 FAILURE = "failure.json"  # what the user did wrong, as a worker found it
+Fit = Callable[[dict[str, Any], int, bool], None]  # trains by a `config` for `work`, on so many workers, on GPUs or not
 
 
 def check_training(job: Job) -> None:
@@ -70,8 +74,11 @@ def check_training(job: Job) -> None:
             raise ResourceError(f"train.{name}: {said}")
 
 
-def train(job: Job) -> dict[str, Any]:
-    """Trains every phase that is not finished. Returns each phase's summary."""
+def train(job: Job, fit: Fit | None = None) -> dict[str, Any]:
+    """Trains every phase that is not finished. Returns each phase's summary.
+
+    fit: what trains a phase, in place of a group of Ray Train's workers.
+    """
     tokens = read_manifest(job.run_dir / "tokenize")
     assert tokens is not None
     _check_rows(job)
@@ -84,7 +91,7 @@ def train(job: Job) -> dict[str, Any]:
             job.run_dir,
             f"train/{name}",
             recipe={
-                "phase": phase.model_dump(mode="json"),
+                "phase": phase.model_dump(mode="json", exclude=NOTES),
                 "resources": job.recipe.resources.model_dump(mode="json", exclude=PATIENCE),
             },
             seed=job.recipe.seed,
@@ -93,7 +100,7 @@ def train(job: Job) -> dict[str, Any]:
         )
         if stage.manifest is None:
             reference = _open_reference(job, name, phase, tokens, start_print)
-            _train_phase(job, name, phase, stage, start, reference)
+            _train_phase(job, name, phase, stage, start, reference, fit or fit_on_workers)
             if reference is not None and reference.manifest is None:
                 reference.finish({"phase": name})
             summary = orjson.loads((stage.directory / "summary.json").read_bytes())
@@ -167,42 +174,26 @@ def choose_workers(recipe: Recipe, phase: Phase, name: str, cluster: dict[str, f
 
 
 def _train_phase(
-    job: Job, name: str, phase: Phase, stage: Stage, previous: Path | None, reference: Stage | None
+    job: Job, name: str, phase: Phase, stage: Stage, previous: Path | None, reference: Stage | None, fit: Fit
 ) -> None:
     cluster = job.session.require()
     workers, use_gpu = choose_workers(job.recipe, phase, name, cluster)
-    from ray.train import FailureConfig, RunConfig, ScalingConfig
-    from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     resources = job.recipe.resources
-    cpus = resources.cpus_per_worker
-    trainer = TorchTrainer(
-        work,
-        train_loop_config={
-            "start": Start(job.recipe.model, previous, job.recipe.seed),
-            "phase": phase,
-            "name": name,
-            "tokens": job.run_dir / "tokenize",
-            "directory": stage.directory,
-            "reference": reference.directory if reference is not None else None,
-            "patience": resources.collective_timeout,
-            "fingerprint": stage.fingerprint,
-            "seed": derive_seed(job.recipe.seed, "train", name),
-            "cpus": cpus,
-        },
-        scaling_config=ScalingConfig(
-            num_workers=workers,
-            use_gpu=use_gpu,
-            resources_per_worker={"CPU": cpus} | ({"GPU": 1} if use_gpu else {}),
-        ),
-        torch_config=TorchConfig(timeout_s=resources.collective_timeout),
-        run_config=RunConfig(
-            name=RAY,
-            storage_path=str(stage.directory),
-            failure_config=FailureConfig(max_failures=resources.max_failures),
-        ),
-    )
+    config = {
+        "start": Start(job.recipe.model, previous, job.recipe.seed),
+        "phase": phase,
+        "name": name,
+        "tokens": job.run_dir / "tokenize",
+        "directory": stage.directory,
+        "reference": reference.directory if reference is not None else None,
+        "patience": resources.collective_timeout,
+        "max_failures": resources.max_failures,
+        "fingerprint": stage.fingerprint,
+        "seed": derive_seed(job.recipe.seed, "train", name),
+        "cpus": resources.cpus_per_worker,
+    }
     tokens = orjson.loads((job.run_dir / "tokenize" / "summary.json").read_bytes())["phases"][name]["train"]
     steps = make_sampler(tokens["rows"], phase, seed=0).steps
     device = "GPU" if use_gpu else "CPU"
@@ -216,7 +207,7 @@ def _train_phase(
         shutil.rmtree(stage.directory / left, ignore_errors=True)
     with _Follow(job, f"train {name}", steps, stage.directory / LOG):
         try:
-            trainer.fit()
+            fit(config, workers, use_gpu)
         except TrainingFailedError as error:
             why = None if failure.exists() else why_workers_died(error, stage.directory, workers)
             if why is not None:
@@ -230,6 +221,46 @@ def _train_phase(
         found = orjson.loads(failure.read_bytes())
         failure.unlink()
         raise getattr(core.errors, found["kind"])(f"train.{name}: {found['message']}")
+
+
+def _end_at(failure: Path) -> Any:
+    """What ends a run of Ray Train at once where a worker wrote down what the user did wrong: no new workers start."""
+    from ray.train import UserCallback
+
+    class Callback(UserCallback):  # type: ignore[misc]
+        def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+            if failure.exists():
+                raise RuntimeError(f"{failure} says why")
+
+    return Callback()
+
+
+def fit_on_workers(
+    config: dict[str, Any], workers: int, use_gpu: bool, loop: Callable[[dict[str, Any]], None] | None = None
+) -> None:
+    """Trains by a group of Ray Train's workers. Raises TrainingFailedError where they are lost once too often.
+
+    loop: what each of them does; none: `work`.
+    """
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    TorchTrainer(
+        loop or work,
+        train_loop_config=config,
+        scaling_config=ScalingConfig(
+            num_workers=workers,
+            use_gpu=use_gpu,
+            resources_per_worker={"CPU": config["cpus"]} | ({"GPU": 1} if use_gpu else {}),
+        ),
+        torch_config=TorchConfig(timeout_s=config["patience"]),
+        run_config=RunConfig(
+            name=RAY,
+            storage_path=str(config["directory"]),
+            failure_config=FailureConfig(max_failures=config["max_failures"]),
+            callbacks=[_end_at(config["directory"] / FAILURE)],
+        ),
+    ).fit()
 
 
 def why_workers_died(error: Exception, directory: Path, workers: int) -> str | None:
@@ -280,40 +311,43 @@ class _Follow(threading.Thread):
 
 
 def work(config: dict[str, Any]) -> None:
-    """What each Ray Train worker does.
+    """What each worker does: one of Ray Train's, or the one that `config` names as its `world`.
 
     An error that is the user's would come again at every retry: it is written down for the command to raise, and
     a further try ends well at once. Any other failure is Ray Train's to retry.
     """
-    import ray.train
-
     failure: Path = config["directory"] / FAILURE
     if failure.exists():
         return
+    world: World = config.get("world") or _world()
     try:
-        _work(config)
+        _work(config, world)
     except RaycipeError as error:
         write_json(failure, {"kind": type(error).__name__, "message": str(error)})
-        if ray.train.get_context().get_world_size() > 1:
+        if world.size > 1:
             raise  # so that Ray ends the others, who may wait for this one; begun again, all end well
 
 
-def _work(config: dict[str, Any]) -> None:
+def _world() -> World:
+    """This worker among those of Ray Train."""
+    import ray.train
+
+    context = ray.train.get_context()
+    return World(context.get_world_rank(), context.get_world_size(), str(ray.train.torch.get_device()))
+
+
+def _work(config: dict[str, Any], world: World) -> None:
     """Build the model, train, export."""
     import ray.train
     import torch
 
     from core.tokens.shards import TokenRows
     from core.tokens.tokenizer import load_tokenizer
-    from core.training.engine import World
     from core.training.phase import build_model, export_model
     from core.training.trainer import Run
 
-    context = ray.train.get_context()
-    device = ray.train.torch.get_device()
-    if device.type == "cpu":
+    if world.device == "cpu":
         torch.set_num_threads(config["cpus"])
-    world = World(context.get_world_rank(), context.get_world_size(), str(device))
     phase: Phase = config["phase"]
     directory: Path = config["directory"]
     tokens: Path = config["tokens"]
@@ -335,7 +369,7 @@ def _work(config: dict[str, Any]) -> None:
         padding=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
         directory=directory,
         fingerprint=config["fingerprint"],
-        on_report=ray.train.report,
+        on_report=config.get("on_report", ray.train.report),
         reference=config["reference"],
         patience=config["patience"],
     ).train()

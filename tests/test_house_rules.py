@@ -26,11 +26,12 @@ ROOMS["models"] = ROOMS["tokens"] | {"tokens"}
 ROOMS["training"] = ROOMS["models"] | {"models"}
 ROOMS["evaluation"] = ROOMS["models"] | {"models"}
 LOWER = ROOMS["training"] | {"training", "evaluation"}
-ROOMS |= {"planning": LOWER, "reporting": LOWER, "recipe": LOWER | {"planning", "reporting"}}
+ROOMS |= {"planning": LOWER, "reporting": LOWER, "tuning": LOWER}
+ROOMS["recipe"] = LOWER | {"planning", "reporting", "tuning"}
 
 
 VERBS = ["recipes", "show", "check", "preview", "dedup", "curate", "tokenize", "train", "evaluate", "report", "run"]
-VERBS += ["runs", "infer", "win-rate", "contamination", "openness"]
+VERBS += ["runs", "infer", "win-rate", "contamination", "openness", "mt-bench", "compare", "leaderboard", "sweep"]
 
 
 def imports(path: Path) -> set[str]:

@@ -36,6 +36,7 @@ from core.options import Options
 from core.planning.options import Resources
 from core.reporting.options import Report
 from core.training.options import Phase
+from core.tuning.options import Sweep
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
@@ -115,6 +116,7 @@ class Recipe(Options):
     data: Data
     infer: FewShot | None = Field(None, description="Few-shot scoring of instructions, for the step sample_by_score.")
     train: dict[Name, Phase] = Field(min_length=1, description="Phases in order, each from the last one's weights.")
+    sweep: Sweep | None = None
     evaluate: Evaluate | None = None
     report: Report = Report()
     resources: Resources = Resources()

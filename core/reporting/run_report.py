@@ -13,6 +13,7 @@ from core.reporting.provenance_section import provenance_section, recipe_section
 from core.reporting.run_files import Run, read_run
 from core.reporting.score_differences import NOISE, compared, differences, headline
 from core.reporting.score_section import score_section
+from core.reporting.sweep_section import sweep_sections
 from core.reporting.training_sections import token_section, training_sections
 
 
@@ -50,6 +51,7 @@ def run_page(run: Run, options: Report) -> Page:
             curation_section(run, options),
             token_section(run),
             *training_sections(run),
+            *sweep_sections(run),
             score_section(run, options),
             recipe_section(run),
             provenance_section(run),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import mmap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
 
-from core.artifacts.atomic import writable, write_bytes
+from core.artifacts.atomic import writable
+from core.training.engine import World
 
 LOG = "log.jsonl"
 EVENTS = "events.jsonl"
+SAMPLES = "samples"
 
 
 class TrainingLog:
@@ -49,6 +53,37 @@ class TrainingLog:
             file.flush()
 
 
+class SampleLog:
+    """Writes what each worker was trained on to `samples/rank-00000.jsonl`, ... in a phase's directory.
+
+    A line for each optimiser step: step; rank; rows, the numbers of the packed rows in the order in which they were
+    run; documents, the ids of the samples in them. A file for each worker, since they may be on different machines.
+    """
+
+    def __init__(self, directory: Path, step: int, world: World) -> None:
+        """step: optimiser steps already done; lines beyond it are cut off, those of workers that are no more too."""
+        self._rank = world.rank
+        self._path = directory / SAMPLES / f"rank-{world.rank:05d}.jsonl"
+        with writable(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        for path in self._path.parent.glob("rank-*.jsonl"):
+            if int(path.stem.removeprefix("rank-")) % world.size == world.rank:
+                _cut(path, step)
+        with writable(self._path):
+            self._lines = self._path.open("ab")
+
+    def write(self, step: int, rows: Sequence[int], documents: Sequence[str]) -> None:
+        """This worker's part of step `step` (1-based)."""
+        line = {"step": step, "rank": self._rank, "rows": rows, "documents": documents}
+        with writable(self._path):
+            self._lines.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+            self._lines.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._lines.close()
+
+
 def latest(path: Path) -> dict[str, Any] | None:
     """The last whole training line of a log, read from its end; None where there is none yet."""
     try:
@@ -62,11 +97,21 @@ def latest(path: Path) -> dict[str, Any] | None:
 
 
 def _opened(path: Path, step: int) -> IO[bytes]:
-    if path.exists():
-        kept = [line for line in path.read_bytes().splitlines() if _step(line) <= step]
-        write_bytes(path, b"".join(line + b"\n" for line in kept))
     with writable(path):
-        return path.open("ab")
+        file = path.open("ab")
+    _cut(path, step)
+    return file
+
+
+def _cut(path: Path, step: int) -> None:
+    """Takes the lines beyond a step off the end: what is before them is not read."""
+    if not path.stat().st_size:
+        return
+    with writable(path), path.open("rb+") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as lines:
+        end = lines.rfind(b"\n") + 1
+        while end and _step(lines[(begin := lines.rfind(b"\n", 0, end - 1) + 1) : end]) > step:
+            end = begin
+        file.truncate(end)
 
 
 def _step(line: bytes) -> float:

@@ -101,6 +101,11 @@ class Phase(Options):
         "stop", description="A step whose loss or gradient is not finite ends the run, or is left out and listed."
     )
     log_every_steps: int = Field(10, ge=1, description="Optimiser steps between log lines.")
+    log_sample_ids: bool = Field(
+        False,
+        description="Write which rows and documents each worker was trained on at each step, to `samples/` beside the "
+        "log. Changes no result: what is trained already is not trained again for it.",
+    )
     validate_every_steps: int | None = Field(None, ge=1, description="None: at each checkpoint and at the end.")
     checkpoints: Checkpoints = Checkpoints()
 

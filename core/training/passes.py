@@ -47,6 +47,10 @@ class Passes:
         self._references[id(rows)] = ReferenceLogps(directory, rows)
         self._objective.train()
 
+    def share(self, batch: Sequence[int] | np.ndarray) -> list[list[int]]:
+        """This worker's micro-batches of some rows, in the order in which they are run."""
+        return micro_batches(batch, self._options.micro_batch_size, self._world.rank, self._world.size)
+
     def step(
         self, rows: TokenRows, batch: np.ndarray, seed: int, rate: float, wish: bool, meter: Meter
     ) -> tuple[Update, bool]:
@@ -58,7 +62,7 @@ class Passes:
         torch.manual_seed(seed)
         weight = self._objective.weight(rows, batch)
         sums = torch.zeros(len(self._objective.figures) + 1, device=world.device)
-        for mine in micro_batches(batch, self._options.micro_batch_size, world.rank, world.size):
+        for mine in self.share(batch):
             with meter.waiting():
                 inputs = self._inputs(rows, mine or [int(batch[0])], empty=not mine)
             sums[:-1] += self._forward_backward(inputs, 1 / weight)
@@ -73,7 +77,7 @@ class Passes:
         total = torch.zeros(len(self._objective.figures), dtype=torch.float64, device=world.device)
         self._objective.eval()
         with torch.no_grad():
-            for mine in micro_batches(range(len(rows)), self._options.micro_batch_size, world.rank, world.size):
+            for mine in self.share(range(len(rows))):
                 total += self._engine.forward(self._inputs(rows, mine or [0], empty=not mine))
         self._objective.train()
         if world.size > 1:
@@ -87,8 +91,7 @@ class Passes:
         """
         options, world = self._options, self._world
         batch = sampler.batch(sampler.heaviest_step(rows.lengths, options.micro_batch_size, world.size))
-        mine = micro_batches(batch, options.micro_batch_size, world.rank, world.size)
-        numbers = heaviest(mine, rows.lengths) or [int(batch[0])]
+        numbers = heaviest(self.share(batch), rows.lengths) or [int(batch[0])]
         torch.manual_seed(0)
         try:
             self._forward_backward(self._inputs(rows, numbers), 0.0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ from core.training.checkpoints import (
 from core.training.data_parallel import DataParallel
 from core.training.engine import Engine, Update, World
 from core.training.health import HEARTBEATS, Heartbeat
-from core.training.log import TrainingLog
+from core.training.log import SampleLog, TrainingLog
 from core.training.objectives import Objective, make_objective
 from core.training.options import Phase
 from core.training.order import make_sampler
@@ -110,6 +110,7 @@ class _Training:
         self._resume()
         progress = self.progress
         log = TrainingLog(run.directory, progress.step) if self.world.rank == 0 else None
+        samples = SampleLog(run.directory, progress.step, self.world) if self.options.log_sample_ids else None
         writer = CheckpointWriter(self.storage, self.world, self.options.checkpoints.keep, run.patience)
         heart = Heartbeat(run.directory / HEARTBEATS, self.world.rank)
         meter = Meter(self.world.device, self.world.size, progress.work)
@@ -126,6 +127,9 @@ class _Training:
             rate = learning_rate(progress.step, sampler.steps, self.options)
             seed = derive_seed(run.seed, "dropout", progress.step, self.world.rank)
             update, wishes = self.passes.step(self.rows, batch, seed, rate, self._wishes_checkpoint(), meter)
+            if samples:
+                rows = [row for micro_batch in self.passes.share(batch) for row in micro_batch]
+                samples.write(progress.step + 1, rows, self._documents(rows))
             self._account(update, batch, log)
             meter.add(*self._size(batch), flops.of_rows(self.rows, batch))
             progress.seconds = time.monotonic() - began
@@ -144,6 +148,8 @@ class _Training:
                     run.on_report({"step": progress.step, "epoch": progress.epoch, **(progress.last or {}), **told})
         writer.close()
         heart.close()
+        if samples:
+            samples.close()
         if log:
             log.close()
         self._take_best()
@@ -283,8 +289,8 @@ class _Training:
     def _size(self, batch: np.ndarray) -> tuple[int, int]:
         return int(self.rows.lengths[batch].sum()), int(self.rows.target_tokens[batch].sum())
 
-    def _documents(self, batch: np.ndarray) -> list[str]:
-        return [name for row in batch for name in self.rows.documents(int(row))]
+    def _documents(self, rows: Iterable[int]) -> list[str]:
+        return [name for row in rows for name in self.rows.documents(int(row))]
 
     def _summary(self, meter: Meter) -> dict[str, Any]:
         """What is worth knowing of a finished phase."""

@@ -212,7 +212,7 @@ def test_a_submitted_job_does_what_the_command_does(head, tmp_path, small):
     for package in ("core", "ray_jobs", "tune_spaces"):
         (tmp_path / "work" / package).symlink_to(ROOT / package)
     submit = ["ray", "job", "submit", "--address", address, "--working-dir", str(tmp_path / "work"), "--"]
-    submit += ["python", "-m", "ray_jobs.run", "small.yaml", "--runs-dir", str(tmp_path / "runs")]
+    submit += ["python", "-m", "ray_jobs.run", "small.yaml", "train.sft=null", "--runs-dir", str(tmp_path / "runs")]
     done = subprocess.run(submit, capture_output=True, text=True, env=environment(**more), timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (tmp_path / "runs/small/report/index.html").is_file()

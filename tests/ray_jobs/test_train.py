@@ -47,7 +47,8 @@ def prepared(undisturbed: Path, tmp_path: Path) -> Path:
 
 def test_two_workers_learn_what_one_learns(undisturbed, tmp_path, small, ray_cluster):
     run = prepared(undisturbed, tmp_path)
-    answer = raycipe("train", small, "resources.workers=1", "--runs-dir", tmp_path / "runs", "--address", ray_cluster)
+    one_worker = ("resources.workers=1", "train.sft=null")
+    answer = raycipe("train", small, *one_worker, "--runs-dir", tmp_path / "runs", "--address", ray_cluster)
     assert answer.code == 0, answer.err
     one, two = losses(run / "train/pretrain"), losses(undisturbed / "train/pretrain")
     assert [step for step, _ in one] == [step for step, _ in two] == list(range(1, 21))

@@ -29,6 +29,7 @@ from core.training.log import latest
 from ray_jobs.train import why_workers_died
 from tests.ray_jobs.conftest import Answer, environment, raycipe
 from tests.ray_jobs.test_train import weights
+from tests.training.test_trainer import samples
 
 pytestmark = pytest.mark.ray
 
@@ -45,21 +46,21 @@ data:
 train:
   pretrain: &phase
     data: {{sources: [skills], sequence_length: 128}}
-    zero_stage: 3
     max_steps: {STEPS}
     global_batch_size: 16
     micro_batch_size: 2
     learning_rate: 1.0e-3
     log_every_steps: 1
+    log_sample_ids: true
     checkpoints: {{every_steps: 3}}
   sft:
     <<: *phase
-    zero_stage: 0
     method: lora
     lora: {{dropout: 0.1}}
   dpop:
     <<: *phase
     data: {{sources: [pairs], sequence_length: 64}}
+    zero_stage: 3
     global_batch_size: 8
     preference: {{beta: 0.3, dpop_lambda: 50}}
 resources: {{workers: 2, device: cpu}}
@@ -117,8 +118,8 @@ class Command:
 
 def rank_of(worker: psutil.Process) -> int:
     """A worker's rank, told by the heartbeat file that it holds open."""
-    names = [Path(file.path).name for file in worker.open_files()]
-    return next(int(name.removeprefix("rank-")) for name in names if name.startswith("rank-"))
+    paths = [Path(file.path) for file in worker.open_files()]
+    return next(int(path.name.removeprefix("rank-")) for path in paths if path.parent.name == HEARTBEATS)
 
 
 @pytest.fixture(scope="module")
@@ -187,11 +188,15 @@ def logged(phase: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("phase", RESTARTS)
-def test_a_disturbed_phase_ends_in_the_same_losses_and_weights(undisturbed, disturbed, phase):
+def test_a_disturbed_phase_ends_in_the_same_samples_losses_and_weights(undisturbed, disturbed, phase):
     assert disturbed.last.code == 0, disturbed.last.err
     calm, survived = undisturbed / "train" / phase, disturbed.run / "train" / phase
     assert logged(calm) == logged(survived)
     assert [line["step"] for line in logged(survived)] == list(range(1, STEPS + 1))
+    assert samples(calm) == samples(survived)
+    assert [(line["rank"], line["step"]) for line in samples(survived)] == list(
+        itertools.product(range(2), range(1, STEPS + 1))
+    )
     first, second = weights(calm), weights(survived)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)

@@ -4,8 +4,10 @@ import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
@@ -15,7 +17,7 @@ from core.training.batches import IGNORED, collate
 from core.training.checkpoints import newest_valid
 from core.training.data_parallel import DataParallel
 from core.training.engine import World
-from core.training.log import TrainingLog
+from core.training.log import LOG, SAMPLES, SampleLog, TrainingLog
 from core.training.order import make_sampler
 from core.training.schedule import learning_rate
 from tests.training.conftest import Material, phase
@@ -23,10 +25,14 @@ from tests.training.two_workers import run_workers
 
 
 def losses(directory) -> list[float]:
-    import orjson
-
-    lines = [orjson.loads(line) for line in (directory / "log.jsonl").read_bytes().splitlines()]
+    lines = [orjson.loads(line) for line in (directory / LOG).read_bytes().splitlines()]
     return [line["loss"] for line in lines if "loss" in line]
+
+
+def samples(directory: Path) -> list[dict[str, Any]]:
+    """What was trained on, of one worker after another."""
+    lines = (line for path in sorted(directory.glob(f"{SAMPLES}/*")) for line in path.read_bytes().splitlines())
+    return [orjson.loads(line) for line in lines]
 
 
 def plain_loop(material, options) -> tuple[list[float], torch.nn.Module]:
@@ -166,8 +172,10 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_documents(material, tmp_p
     model = material.model()
     with torch.no_grad():
         model.model.norm.weight[0] = math.nan
-    with pytest.raises(RecipeError, match=r"step 1: the loss is nan .*documents d:\d+"):
-        material.run(tmp_path, {"max_steps": 2}, model).train()
+    with pytest.raises(RecipeError, match=r"step 1: the loss is nan .*documents d:\d+") as caught:
+        material.run(tmp_path, {"max_steps": 2, "log_sample_ids": True}, model).train()
+    (line,) = samples(tmp_path)
+    assert f"documents {', '.join(line['documents'][:5])} and {len(line['documents']) - 5} more" in str(caught.value)
 
 
 def test_what_was_logged_beyond_the_checkpoint_is_cut_off(tmp_path):
@@ -175,21 +183,46 @@ def test_what_was_logged_beyond_the_checkpoint_is_cut_off(tmp_path):
     for step in range(1, 6):
         log.write({"step": step, "loss": 1.0})
     log.close()
-    with (tmp_path / "log.jsonl").open("ab") as file:
+    with (tmp_path / LOG).open("ab") as file:
         file.write(b'{"step": 6, "lo')
     TrainingLog(tmp_path, 3).close()
     assert losses(tmp_path) == [1.0, 1.0, 1.0]
 
 
-def test_validation_loss_is_the_mean_over_its_target_tokens(material, tmp_path):
-    import orjson
+def test_what_each_step_was_trained_on_is_written_on_demand_once_whatever_was_killed(material, tmp_path, monkeypatch):
+    settings = {"max_steps": 14, "checkpoints": {"every_steps": 3}, "micro_batch_size": 4, "log_sample_ids": True}
+    for kill in (5, 6, None):
+        train_until_killed(monkeypatch, material.run(tmp_path, settings), kill)
+    sampler = make_sampler(len(material.rows), phase(**settings), 3)
+    expected = [[int(row) for row in sampler.batch(step)] for step in range(14)]
+    lines = samples(tmp_path)
+    assert [(line["step"], line["rank"], line["rows"]) for line in lines] == [
+        (step, 0, rows) for step, rows in enumerate(expected, 1)
+    ]
+    for line in lines:
+        assert line["documents"] == [name for row in line["rows"] for name in material.rows.documents(row)]
+    material.run(tmp_path / "silent", {"max_steps": 1}).train()
+    assert samples(tmp_path / "silent") == []
 
+
+def test_sample_ids_of_workers_that_are_no_more_are_cut_off_too(tmp_path):
+    for rank in range(3):
+        log = SampleLog(tmp_path, 0, World(rank, 3))
+        for step in range(1, 5):
+            log.write(step, [3 * step + rank], [f"d:{step}"])
+        log.close()
+    for rank in range(2):
+        SampleLog(tmp_path, 2, World(rank, 2)).close()
+    assert [(line["step"], line["rank"]) for line in samples(tmp_path)] == [(s, r) for r in range(3) for s in (1, 2)]
+
+
+def test_validation_loss_is_the_mean_over_its_target_tokens(material, tmp_path):
     run = material.run(tmp_path, {"max_steps": 3, "micro_batch_size": 2})
     progress = run.train().progress
     whole = collate([material.validation[index] for index in range(len(material.validation))], padding=1)
     logits = run.model(input_ids=whole.input_ids, position_ids=whole.position_ids, use_cache=False).logits
     expected = cross_entropy(logits[:, :-1].flatten(0, 1), whole.targets[:, 1:].flatten(), ignore_index=IGNORED)
-    line = orjson.loads((tmp_path / "log.jsonl").read_bytes().splitlines()[-1])
+    line = orjson.loads((tmp_path / LOG).read_bytes().splitlines()[-1])
     assert line["validation_loss"] == pytest.approx(float(expected), rel=1e-5)
     assert progress.best_step == 3
 
