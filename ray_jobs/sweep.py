@@ -123,6 +123,7 @@ def _run_trials(job: Job, asked: Asked, groups: dict[str, Group], sweep_dir: Pat
         use_gpu=asked.use_gpu,
         seed=job.recipe.seed,
         keeps_rungs=asked.options.scheduler == "pbt",
+        by_loss=asked.options.rungs_by == "validation_loss",
     )
     run_trials(job, asked, plan, begin)
 
@@ -161,7 +162,7 @@ def _finish(job: Job, asked: Asked, stage: Stage) -> None:
         "importance": parameter_importance([row["values"] for row in ended], [row["score"] for row in ended]),
         "trials": rows,
         "curves": [
-            [[report.budget / report.whole, report.tokens, report.score, report.stderr] for report in trial.reports]
+            [[at.budget / at.whole, at.tokens, at.score, at.stderr] for at in trial.reports if at.score is not None]
             for trial in trials
         ],
     }

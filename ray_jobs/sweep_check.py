@@ -76,6 +76,9 @@ def check_sweep(job: Job) -> Asked:
     workers, use_gpu = _trial_size(job, resolved.recipe)
     check_training(at)
     asked = Asked(options, space, objective, evaluate, tasks, points, phases, workers, use_gpu)
+    unseen = [name for name in phases if not resolved.recipe.train[name].data.validation]
+    if options.rungs_by == "validation_loss" and unseen:
+        raise RecipeError(f"sweep.rungs_by: validation_loss, and train.{unseen[0]}.data.validation is 0")
     if options.scheduler == "pbt":
         _check_population(asked, concurrency(job, asked))
     return asked

@@ -72,7 +72,7 @@ class TPE(Searcher):  # type: ignore[misc]
 
     def _objectives(self, trial: Trial) -> list[float] | None:
         """How good a trial was; None while it runs, and where it failed: neither is a place to go back to."""
-        if trial.last is None or trial.status in ("running", "failed"):
+        if trial.last is None or trial.last.score is None or trial.status in ("running", "failed"):
             return None
         return [trial.last.score, trial.last.device_hours][: len(self._directions)]
 

@@ -62,6 +62,7 @@ class Plan:
     use_gpu: bool
     seed: int
     keeps_rungs: bool  # for other trials to take over
+    by_loss: bool  # before the end
 
 
 class _Paused(Exception):
@@ -127,7 +128,7 @@ class _Trial:
             train(self.job, self._fit)
         except _Paused:
             model = self.directory / ".rung" / "model"
-            state = _export(self.at, self.directory / ".rung")
+            state = _export(self.at, None if self.plan.by_loss else self.directory / ".rung")
             if self.plan.keeps_rungs:
                 self._keep_rung(budget)
             phase, progress = self.at["name"], state["progress"]
@@ -143,7 +144,10 @@ class _Trial:
             }
         self.moments["trained"] = time.time()
         validation = _validation_loss(self.directory / "train" / phase / LOG)
-        score, rows = self._score(model, validation)
+        score: Score | None = None
+        rows: list[dict[str, Any]] = []
+        if budget == whole or not self.plan.by_loss:
+            score, rows = self._score(model, validation)
         self.moments["scored"] = time.time()
         shutil.rmtree(self.directory / ".rung", ignore_errors=True)
         earlier = [
@@ -155,8 +159,8 @@ class _Trial:
             budget=budget,
             whole=whole,
             step=progress["step"] + sum(each["steps"] for each in earlier),
-            score=score.value,
-            stderr=score.stderr,
+            score=score.value if score else None,
+            stderr=score.stderr if score else None,
             validation_loss=validation,
             loss=(progress["last"] or {}).get("loss"),
             tokens=progress["work"]["tokens"] + sum(each["tokens"] for each in earlier),
@@ -233,7 +237,7 @@ class _Trial:
             write_end(self.directory, "finished")
 
         figures = {
-            SCORE: report.score,
+            SCORE: self._judged(report),
             COST: report.device_hours,
             BUDGET: report.budget,
             "tokens": report.tokens,
@@ -245,6 +249,13 @@ class _Trial:
         with tempfile.TemporaryDirectory() as pointer:
             write_json(Path(pointer) / POINTER, {"trial": self.directory.name, "budget": report.budget})
             tune.report(figures, checkpoint=tune.Checkpoint.from_directory(pointer))
+
+    def _judged(self, report: Report) -> float:
+        """What the scheduler compares trials by, better as the objective is."""
+        if report.score is not None:
+            return report.score
+        assert report.validation_loss is not None
+        return -report.validation_loss if self.plan.objective.higher_is_better else report.validation_loss
 
     def _keep_rung(self, budget: int) -> None:
         """Keeps the checkpoint of a rung, for other trials to take over."""
@@ -317,8 +328,8 @@ class _Saved:
             yield name, self.pieces.read(f"{name}/weight", 0, size).view(self.parameters[name].shape)
 
 
-def _export(config: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """Writes the model of a phase's newest checkpoint to `directory/model`; returns the checkpoint's state."""
+def _export(config: Mapping[str, Any], directory: Path | None) -> dict[str, Any]:
+    """Writes the model of a phase's newest checkpoint to `directory/model`, if asked; returns the state in it."""
     from core.models.adapters import add_adapters
     from core.tokens.tokenizer import load_tokenizer
     from core.training.phase import export_model
@@ -326,6 +337,8 @@ def _export(config: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     start, phase = config["start"], config["phase"]
     checkpoint = complete(config["directory"] / CHECKPOINTS)[0]
     state: dict[str, Any] = orjson.loads((checkpoint / STATE).read_bytes())
+    if directory is None:
+        return state
     tokenizer = load_tokenizer(config["tokens"] / "tokenizer")
     model: Any = start.load(tokenizer)
     if phase.method != "full":

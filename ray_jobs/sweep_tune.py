@@ -18,7 +18,7 @@ from core.tuning.trials import END, read_trials, write_end
 from ray_jobs.job import Job
 from ray_jobs.sweep_check import Asked, concurrency
 from ray_jobs.sweep_search import TPE, make_scheduler, param_space, trial_name
-from ray_jobs.sweep_trial import Plan, run_trial
+from ray_jobs.sweep_trial import RUNGS, Plan, run_trial
 from ray_jobs.sweep_watch import Watcher, tune_table
 
 TUNE = "tune"  # in the sweep's directory: Ray Tune's own files, TensorBoard's among them
@@ -56,6 +56,8 @@ def run_trials(job: Job, asked: Asked, plan: Plan, begin: Callable[[int, Values]
     for trial in read_trials(plan.sweep_dir):
         if trial.status == "running":
             write_end(trial.directory, "failed", "was lost")
+        for left in (RUNGS, "superseded"):  # of population-based training
+            shutil.rmtree(trial.directory / left, ignore_errors=True)
 
 
 def _tuner(job: Job, asked: Asked, plan: Plan, begin: Callable[[int, Values], None], room: int) -> tune.Tuner:

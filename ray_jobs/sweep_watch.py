@@ -79,7 +79,9 @@ def tune_table(keys: Sequence[str], mode: str) -> CLIReporter:
 
 def line(trial: Trial) -> str:
     """A trial in a line."""
-    scored = "no score" if trial.last is None else with_error(decimal(trial.last.score), trial.last.stderr)
+    scored = "no score"
+    if trial.last is not None and trial.score is not None:
+        scored = with_error(decimal(trial.score), trial.last.stderr)
     tried = ", ".join(f"{key}={shown(value)}" for key, value in trial.values.items())
     why = f": {trial.error}" if trial.error else ""
     return f"trial {trial.number} {trial.status}{why}, {scored}, {tried}".replace(NBSP, " ")

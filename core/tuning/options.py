@@ -49,6 +49,11 @@ class Sweep(Options):
         "training; the others: evenly. Without a scheduler only the end is.",
     )
     reduction_factor: int = Field(4, ge=2, description="Of asha.")
+    rungs_by: Literal["objective", "validation_loss"] = Field(
+        "objective",
+        description="What asha compares trials by before their end. Early on a loss tells more than answers that are "
+        "all near chance, and costs no scoring.",
+    )
     concurrent: int | None = Field(None, ge=1, description="Trials at once at most; none: as many as fit the cluster.")
     max_failures: int = Field(2, ge=0, description="How often a trial that was lost goes on until it counts as failed.")
     settings: list[str] = Field(
@@ -70,6 +75,8 @@ class Sweep(Options):
             raise ValueError(f"searcher {self.searcher} needs trials: how many")
         if self.against is not None and (self.searcher != "optuna" or self.scheduler != "none"):
             raise ValueError("against is a second objective: it goes with searcher optuna and scheduler none")
+        if self.rungs_by != "objective" and self.scheduler != "asha":
+            raise ValueError("rungs_by goes with scheduler asha, which compares trials at the same rung alone")
         if self.size is not None and self.size not in self.sizes:
             raise ValueError(f"size '{self.size}' is none of sizes: {', '.join(self.sizes) or 'there are none'}")
         return self

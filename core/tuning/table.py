@@ -98,6 +98,7 @@ def _is_tie(trial: Trial, best: Trial, objective: Objective, seed: int) -> bool:
 
 def _dominates(one: Trial, other: Trial, objective: Objective) -> bool:
     assert one.last is not None and other.last is not None
+    assert one.last.score is not None and other.last.score is not None
     cost, other_cost = one.last.device_hours, other.last.device_hours
     if one.last.score == other.last.score:
         return cost < other_cost

@@ -24,15 +24,16 @@ TRIAL, REPORTS, END = "trial.json", "reports.json", "end.json"
 class Report:
     """A trial at a rung.
 
-    budget: as the scheduler counts, of `whole`; tokens, seconds: of the trial's own training so far; device_hours:
-    seconds × GPUs, or CPU workers; values: what is tried, changed by the scheduler or not; rows: the evaluation's;
-    moments: when the trial's process came to it, had trained and had scored, in seconds of the clock.
+    budget: as the scheduler counts, of `whole`; score: None where it was judged by its loss alone; tokens, seconds: of
+    the trial's own training so far; device_hours: seconds × GPUs, or CPU workers; values: what is tried, changed by the
+    scheduler or not; rows: the evaluation's; moments: when the trial's process came to it, had trained and had scored,
+    in seconds of the clock.
     """
 
     budget: int
     whole: int
     step: int
-    score: float
+    score: float | None
     stderr: float | None
     validation_loss: float | None
     loss: float | None

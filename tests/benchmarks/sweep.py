@@ -27,7 +27,7 @@ from rich.table import Table
 from core.evaluation.paired import compare_samples
 from core.tuning.trials import Trial, read_trials, trial_directory
 
-ASHA = ["sweep.scheduler=asha", "sweep.rungs=3", "sweep.reduction_factor=4"]
+ASHA = ["sweep.scheduler=asha", "sweep.rungs=3", "sweep.reduction_factor=4", "sweep.rungs_by=validation_loss"]
 PARTS = ("grid", "asha", "overhead")
 TRIALS = 6  # of the overhead
 

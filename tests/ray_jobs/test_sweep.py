@@ -218,7 +218,7 @@ def test_asha_stops_trials_at_rungs_and_what_goes_on_is_as_if_it_had_not_halted(
     grid: Path, recipe: Path, tmp_path: Path
 ) -> None:
     options = ("sweep.scheduler=asha", "sweep.reduction_factor=2", "sweep.concurrent=1")
-    result, trials = swept(grid, recipe, tmp_path, *options, "sweep.objective=validation_loss")
+    result, trials = swept(grid, recipe, tmp_path, *options, "sweep.rungs_by=validation_loss")
     stopped = [trial for trial in trials if trial.status == "stopped"]
     finished = [trial for trial in trials if trial.status == "finished"]
     assert stopped and finished
@@ -229,7 +229,7 @@ def test_asha_stops_trials_at_rungs_and_what_goes_on_is_as_if_it_had_not_halted(
     for trial in finished:
         same = undisturbed[tuple(trial.values.values())]
         assert trial.last is not None and same.last is not None
-        for figure in ("loss", "validation_loss", "tokens"):
+        for figure in ("score", "loss", "validation_loss", "tokens"):
             assert getattr(trial.last, figure) == getattr(same.last, figure)
     tokens = sum(row["tokens"] for row in result["trials"])
     assert tokens < sum(int(row["tokens"]) for row in table(grid))

@@ -62,6 +62,7 @@ def test_a_space_that_does_not_fit_the_recipe(case: str, ray_cluster: str, tmp_p
         (["evaluate=null"], 2, "evaluate.tasks says what is scored"),
         (["sweep.searcher=random"], 2, "searcher random needs trials"),
         (["sweep.against=device_hours"], 2, "it goes with searcher optuna"),
+        (["sweep.rungs_by=validation_loss"], 2, "rungs_by goes with scheduler asha"),
         (["sweep.size=big"], 2, "size 'big' is none of sizes"),
         (["sweep.settings=[train.sft.epochz=1]"], 2, "epochz"),
         (["sweep.searcher=optuna", "sweep.trials=2", "sweep.scheduler=pbt"], 2, "take searcher grid or random"),
