@@ -55,7 +55,7 @@ def mt_bench(
     session = RaySession(address, reporter.say)
     try:
         with locked(directory):
-            result, _ = Grading(benchmark, options, seed, session, reporter).grade(source, model, directory)
+            result, *_ = Grading(benchmark, options, seed, session, reporter).grade(source, model, directory)
     finally:
         session.close()
     if as_json:
@@ -96,8 +96,12 @@ class Grading:
             "judge_max_tokens": self.options.judge_max_tokens,
         }
 
-    def grade(self, model: str | Path | Endpoint, name: str, directory: Path) -> tuple[dict[str, Any], list[Row]]:
-        """Has a model answer and the judge rate what is not kept in `directory` yet. Returns result and judgments.
+    def grade(
+        self, model: str | Path | Endpoint, name: str, directory: Path
+    ) -> tuple[dict[str, Any], dict[int | str, list[str]], list[Row]]:
+        """Has a model answer and the judge rate what is not kept in `directory` yet.
+
+        Returns the result, the model's answers to each question, and the judgments.
 
         The judge is asked for a word before a model answers anything: a wrong address or key is told at once. Raises
         DataError where the model has no fitting chat template, ResourceError where model or judge cannot be had.
@@ -131,7 +135,7 @@ class Grading:
             "judged_now": sum(row["new"] for row in judgments),
         }
         write_json(directory / RESULT, result)
-        return result, judgments
+        return result, turns, judgments
 
     def _answers(self, answering: Answering, judging: Endpoint, directory: Path) -> list[Row]:
         """A row for each question."""
@@ -153,13 +157,13 @@ def judge_models(grading: Grading, models: Mapping[str, Path], directory: Path, 
     """
     rows = []
     for name, model in models.items():
-        result, judgments = grading.grade(model, name, directory / name)
+        result, turns, judgments = grading.grade(model, name, directory / name)
         if not result["rated"]:
             raise DataError(
                 f"mt_bench: {result['judge']['model']} at {result['judge']['url']} rated none of {result['unrated']} "
                 f"answers of {name}; what it said is in {directory / name / JUDGMENTS}"
             )
-        found = samples(grading.benchmark.questions, judgments)
+        found = samples(grading.benchmark.questions, turns, judgments)
         lines = [orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in found]
         write_bytes(samples_dir / name / "mt_bench.jsonl", b"".join(lines))
         rows += [{"model": name, **row} for row in score_rows(result)]

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from core.errors import ResourceError
+from core.errors import ResourceError, first_line
 from ray_jobs.watch import Watch
 
 stopping = threading.Event()  # set by the command when the user asks it to stop
@@ -45,10 +45,10 @@ class RaySession:
                     context = ray.init(address=self.address, **options)
                 else:  # "local": without it, Ray would look for a cluster that was here once
                     context = ray.init(address="local", include_dashboard=True, dashboard_host="127.0.0.1", **options)
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except Exception as error:  # of many kinds: a node that is slow to start raises a plain one
                 where = self.address or "here"
                 raise ResourceError(
-                    f"no Ray could be had at {where} ({str(error).splitlines()[0]}). "
+                    f"no Ray could be had at {where} ({first_line(error)}). "
                     "Start one with `ray start --head`, or leave --address out to have a local one."
                 ) from error
             self._connected = True

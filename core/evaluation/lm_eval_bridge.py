@@ -196,13 +196,3 @@ def score_rows(results: dict[str, Any], task: str) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def evaluate_model(
-    model_dir: Path, task: str, tasks_dir: Path, options: Evaluate, seed: int, samples: Path, device: str = "cpu"
-) -> list[dict[str, Any]]:
-    from core.evaluation.scorer import LocalScorers
-
-    evaluation = Evaluation(options, seed, tasks_dir, LocalScorers(), samples.parent / "answers")
-    model = ScoredModel(model_dir, device, options.batch_size)
-    return list(evaluation.of(model, [AskedTask(task)], samples.parent)["rows"])

@@ -141,12 +141,12 @@ def smoothed(values: Curve) -> Curve:
 
     A value that is not a number counts as missing; without any other the result is that, too.
     """
-    from scipy.signal import savgol_filter
-
     known = np.flatnonzero(np.isfinite(values))
     window = min(2 * (len(values) // 40) + 1, len(values))
     if not len(known) or window < 3:
         return values
+    from scipy.signal import savgol_filter  # a second to import, which short runs do not need
+
     whole = np.interp(np.arange(len(values)), known, values[known])
     result: Curve = savgol_filter(whole, window, polyorder=1)
     return result

@@ -322,7 +322,10 @@ def test_models_are_compared_on_the_mean_of_each_questions_turns(tmp_path):
     paths = []
     for number, of in enumerate(([8, 6, 3, -1, 5], [9, 9, -1, -1, 6])):
         places = [(1, 1), (1, 2), (2, 1), (2, 2), ("h", 1)]
-        found = samples(BENCHMARK.questions, [judgment(*place, score) for place, score in zip(places, of, strict=True)])
+        judged = [judgment(*place, score) for place, score in zip(places, of, strict=True)]
+        turns = {question.id: ["one", "other"] for question in BENCHMARK.questions}
+        found = samples(BENCHMARK.questions, turns, judged)
+        assert {row["filtered_resps"][0] for row in found} == {"one\n\nother"}
         paths.append(tmp_path / f"{number}.jsonl")
         paths[-1].write_text("".join(json.dumps(row) + "\n" for row in found))
     [row] = compare_samples(*paths, seed=1)

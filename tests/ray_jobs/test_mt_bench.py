@@ -246,7 +246,7 @@ def test_transformers_serve_can_be_the_judge_and_hold_the_model(model, judge_dir
             data=str(data), judge_url=url, judge_model=str(judge_dir), judge_max_tokens=16, max_new_tokens=8
         )
         of = Grading(read_benchmark(data), options, 42, None, Reporter())
-        result, _ = of.grade(Endpoint(url, str(model), "NO_KEY"), "mine", tmp_path)
+        result, *_ = of.grade(Endpoint(url, str(model), "NO_KEY"), "mine", tmp_path)
     assert (result["score"], result["rated"]) == (7, 6)
     assert result["cost"]["completion_tokens"] == 6 * 4
     assert result["answers"]["cut_off"] == 6

@@ -90,13 +90,20 @@ def score_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def samples(questions: Sequence[Question], judgments: Sequence[Row]) -> list[dict[str, Any]]:
-    """Questions as lm-eval's samples, each with the mean of its rated turns, for models to be compared on."""
+def samples(
+    questions: Sequence[Question], turns: Mapping[int | str, Sequence[str]], judgments: Sequence[Row]
+) -> list[dict[str, Any]]:
+    """Questions as lm-eval's samples, each with the mean of its rated turns, for models to be compared on.
+
+    turns: a model's answers to each question, by its id.
+    """
     found = []
     for number, question in enumerate(questions):
         of = [row["score"] for row in judgments if row["question_id"] == question.id and row["score"] != UNRATED]
         rated = {"metrics": ["rating"], "rating": fmean(of)} if of else {"metrics": []}
         doc = {"category": question.category, "turns": list(question.turns)}
         arguments = [["\n".join(question.turns), ""]]
-        found.append({"doc_id": number, "doc": doc, "target": "", "arguments": arguments, "filter": "none", **rated})
+        answer = "\n\n".join(turns[question.id])
+        sample = {"doc_id": number, "doc": doc, "target": "", "arguments": arguments, "filter": "none"}
+        found.append({**sample, "resps": [[answer]], "filtered_resps": [answer], **rated})
     return found
