@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
@@ -50,7 +50,7 @@ class Likelihoods:
         """Two chunks in its place, where it does not fit into memory; None where it is one question."""
         middle = len(self.questions) // 2
         parts = self.questions[:middle], self.questions[middle:]
-        return (Likelihoods(self.prefix, parts[0]), Likelihoods(self.prefix, parts[1])) if middle else None
+        return (replace(self, questions=parts[0]), replace(self, questions=parts[1])) if middle else None
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,8 @@ class Texts:
     def halves(self) -> tuple[Texts, Texts] | None:
         """Two chunks in its place, where it does not fit into memory; None where it is one prompt."""
         middle = len(self.prompts) // 2
-        if not middle:
-            return None
-        first, second = self.prompts[:middle], self.prompts[middle:]
-        settings = (self.until, self.max_new_tokens)
-        return Texts(self.prefix, first, *settings), Texts(self.prefix, second, *settings)
+        parts = self.prompts[:middle], self.prompts[middle:]
+        return (replace(self, prompts=parts[0]), replace(self, prompts=parts[1])) if middle else None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from core.artifacts.atomic import write_bytes
 from core.errors import DataError, RecipeError
 from core.evaluation.bias import PROFESSIONS, bias_scores, read_words
 from core.evaluation.options import Evaluate, HelmWords, Perturbed
-from core.evaluation.paired import is_right_or_wrong, question_scores
+from core.evaluation.paired import question_scores
 from core.evaluation.perturbations import (
     FAIRNESS,
     ROBUSTNESS,
@@ -26,7 +26,7 @@ from core.evaluation.perturbations import (
     read_substitutes,
     worst_case,
 )
-from core.evaluation.statistics import Z, wilson_interval
+from core.evaluation.score_intervals import mean_interval
 from core.evaluation.task_data import BUILDERS, found_path, suffix
 from core.evaluation.task_files import TaskFile
 
@@ -128,12 +128,7 @@ def worst_case_rows(rows: Sequence[dict[str, Any]], task: str, samples: Path) ->
             values = np.array(list(worst.values()))
             mean = float(values.mean())
             error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
-            interval: tuple[float | None, float | None] = (None, None)
-            if is_right_or_wrong(values):
-                interval = wilson_interval(int(values.sum()), len(values))
-            elif error is not None:
-                interval = (mean - Z * error, mean + Z * error)
-            low, high = interval
+            low, high = mean_interval(values, mean, error)
             said = {"metric": f"{row['metric']} ({name})", "value": mean, "stderr": error, "low": low, "high": high}
             found.append(row | said)
     return found

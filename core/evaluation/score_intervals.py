@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.evaluation.paired import is_right_or_wrong, question_clusters, question_scores
 from core.evaluation.statistics import Z, clustered_stderr, holm, wilson_interval
@@ -42,12 +43,23 @@ def with_intervals(rows: Iterable[dict[str, Any]], samples: Path, cluster_by: st
             if shared and len(set(shared)) < len(shared):
                 error = clustered_stderr(values, shared)
                 more = {"clusters": len(set(shared)), "clustered_stderr": error}
-            if not more and is_right_or_wrong(values):
-                low, high = wilson_interval(int(values.sum()), len(values))
-            elif error is not None and math.isfinite(error):
-                low, high = row["value"] - Z * error, row["value"] + Z * error
+            low, high = mean_interval(values, row["value"], error, independent=not more)
         found.append({**row, "low": low, "high": high, **more})
     return found
+
+
+def mean_interval(
+    values: NDArray[np.float64], mean: float, error: float | None, independent: bool = True
+) -> tuple[float | None, float | None]:
+    """The 95 % interval of a mean over questions: Wilson's where each is right or wrong, else mean ± 1.96 errors.
+
+    independent: whether no two questions share a cluster. None twice where neither can be had.
+    """
+    if independent and is_right_or_wrong(values):
+        return wilson_interval(int(values.sum()), len(values))
+    if error is not None and math.isfinite(error):
+        return mean - Z * error, mean + Z * error
+    return None, None
 
 
 def with_ties(differences: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

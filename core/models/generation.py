@@ -23,6 +23,19 @@ def prompt_tokens(tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) ->
     return [ids[:-1] if len(ids) > 1 and ids[-1] == eos else ids for ids in found]
 
 
+def left_padded(prompts: Sequence[Sequence[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Prompts that end together, as ids and the mask of what is no padding, int64[prompts, longest] both."""
+    import torch
+
+    width = max(map(len, prompts))
+    ids = torch.full((len(prompts), width), padding, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = 1
+    return ids, mask
+
+
 def continuations(
     model: Any,
     tokenizer: PreTrainedTokenizerFast,
@@ -45,13 +58,8 @@ def continuations(
     model.eval()
     for begin in range(0, len(order), batch_size):
         numbers = order[begin : begin + batch_size]
-        width = len(prompts[numbers[0]])
-        ids = torch.full((len(numbers), width), padding, dtype=torch.long)
-        mask = torch.zeros((len(numbers), width), dtype=torch.long)
-        for row, number in enumerate(numbers):
-            length = len(prompts[number])
-            ids[row, width - length :] = torch.tensor(prompts[number])
-            mask[row, width - length :] = 1
+        ids, mask = left_padded([prompts[number] for number in numbers], padding)
+        width = ids.shape[1]
         try:
             with torch.inference_mode():
                 written = model.generate(

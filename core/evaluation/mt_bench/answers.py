@@ -12,7 +12,7 @@ from core.evaluation.memorisation import model_length
 from core.evaluation.mt_bench.benchmark import Question
 from core.evaluation.mt_bench.endpoint import Completion, Endpoint, Message
 from core.models.create import stop_tokens
-from core.models.generation import prompt_tokens
+from core.models.generation import left_padded, prompt_tokens
 from core.tokens.chat import adds_bos
 
 if TYPE_CHECKING:
@@ -127,12 +127,8 @@ def _generate(
         return [("", NO_ROOM, 0)] * len(prompts)
     stops = _stops(model, tokenizer)
     padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    width = max(map(len, prompts))
-    ids = torch.full((len(prompts), width), padding, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
+    ids, mask = left_padded(prompts, padding)
+    width = ids.shape[1]
     model.eval()
     try:
         with torch.inference_mode():
