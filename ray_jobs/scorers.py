@@ -39,13 +39,13 @@ class RayScorers:
             return
         import ray
 
-        waiting = deque(range(len(chunks)))
+        waiting = _Waiting(chunks)
         running: dict[Any, tuple[int, Any]] = {}
         kept = ray.put(model)
 
         def give(actor: Any) -> None:
-            if waiting:
-                number = waiting.popleft()
+            number = waiting.take(actor)
+            if number is not None:
                 running[actor.call.remote("score", kept, chunks[number])] = (number, actor)
 
         actors = self._start(model, len(chunks))
@@ -120,6 +120,32 @@ class RayScorers:
         if answer["error"]:
             raise getattr(core.errors, answer["error"])(answer["message"])
         return answer["result"]
+
+
+class _Waiting:
+    """Chunks that no scorer has yet. Each goes on with the prefix that it has, then with one that none has."""
+
+    def __init__(self, chunks: Sequence[Chunk]) -> None:
+        self._of: dict[Any, deque[int]] = {}
+        for number, chunk in enumerate(chunks):
+            self._of.setdefault(getattr(chunk, "prefix", ()), deque()).append(number)
+        self._held: dict[Any, Any] = {}
+
+    def take(self, scorer: Any) -> int | None:
+        """The number of the next chunk for a scorer; None where there is none."""
+        if not self._of:
+            return None
+        prefix = self._held.get(scorer)
+        if prefix not in self._of:
+            free = self._of.keys() - self._held.values()
+            prefix = next((each for each in self._of if each in free), None)
+            if prefix is None:
+                prefix = max(self._of, key=lambda each: len(self._of[each]))
+            self._held[scorer] = prefix
+        number = self._of[prefix].popleft()
+        if not self._of[prefix]:
+            del self._of[prefix]
+        return number
 
 
 class _Actor:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
 
 Tokens = tuple[int, ...]
+LEAST_ROWS = 8  # of a batch of prompts, before it is one of two
 LEAST_PREFIX = 16  # tokens that a task's questions must begin with in common, to be worth keeping
 
 
@@ -109,7 +110,7 @@ Answer = tuple[float, bool] | str
 
 def chunk_key(chunk: Chunk, model: str) -> str:
     """The content address of a chunk's answers: what is asked, by which weights, tokenizer and number format."""
-    said = orjson.dumps([model, asdict(chunk)])
+    said = orjson.dumps([model, chunk])
     return hashlib.sha256(said).hexdigest()
 
 
@@ -198,8 +199,10 @@ def text_chunks(
 ) -> tuple[list[Texts], list[list[int]]]:
     """Prompts in batches, longest first, and the numbers of the prompts in each.
 
-    tokens: that a batch may hold, answers included. rows: prompts of a batch.
+    tokens: that a batch may hold, answers included. rows: prompts of a batch; fewer where all would be in one, so that
+    two scorers have work.
     """
+    rows = min(rows, max(LEAST_ROWS, -(-len(prompts) // 2)))
     prefix = common_prefix([prompt[:-1] for prompt in prompts]) if len(prompts) > 1 else ()
     prefix = prefix if len(prefix) >= LEAST_PREFIX else ()
     rest = [prompt[len(prefix) :] for prompt in prompts]

@@ -75,7 +75,7 @@ class Evaluate(Options):
     )
     batch_size: int = Field(16, ge=1, description="Requests run together where stock lm-eval's batches are.")
     batch_tokens: int = Field(
-        4096, ge=1, description="Tokens computed together, padding included, where prefixes are shared."
+        2048, ge=1, description="Tokens computed together, padding included, where prefixes are shared."
     )
     backend: Literal["transformers", "vllm"] = Field(
         "transformers",

@@ -35,9 +35,9 @@ from core.evaluation.shared_prefix import plain_generation
 from core.evaluation.token_pairs import encode_alike, encode_texts, encoded_pairs
 
 OUTPUTS = 1 << 26  # numbers that the output layer gives at once (places × vocabulary)
-CHECKED = 4  # requests of a task that are also asked as stock lm-eval asks them
+CHECKED = 200  # one request in so many, and one of each task, is also asked as stock lm-eval asks it
 VLLM_ROWS = 512  # prompts that vLLM is given at once
-TEXT_TOKENS = 16  # times as many tokens are held while answers are generated, one by one
+TEXT_TOKENS = 32  # times as many tokens are held while answers are generated, one by one
 GREEDY = {"do_sample", "until", "max_gen_toks", "temperature"}  # settings that a greedy answer may have
 
 
@@ -91,13 +91,14 @@ class PlannedLM(HFLM):  # type: ignore[misc]
         """Of each request, in order: the log-likelihood of its continuation, and whether greedy decoding gives it."""
         texts = [request.args for request in requests]
         pairs = encoded_pairs(self, texts, exact=self.options.exact)
+        most = self.max_length  # which looks through the model's configuration each time
         for request, (context, wanted) in zip(requests, pairs, strict=True):
-            if len(wanted) > self.max_length:
+            if len(wanted) > most:
                 raise RecipeError(
                     f"task {request.task_name}: a continuation of {len(wanted)} tokens is longer than the model's "
-                    f"maximum sequence length, {self.max_length}"
+                    f"maximum sequence length, {most}"
                 )
-            self.truncated[request.task_name] += len(context) + len(wanted) > self.max_length + 1
+            self.truncated[request.task_name] += len(context) + len(wanted) > most + 1
         documents = [(request.task_name, request.doc_id) for request in requests]
         return self._likelihoods(pairs, [request.task_name for request in requests], documents)
 
@@ -155,9 +156,11 @@ class PlannedLM(HFLM):  # type: ignore[misc]
                 more, groups = self._stock_likelihoods(pairs, numbers, rolling)
             else:
                 more, groups = self._shared_likelihoods(pairs, numbers, documents)
-                some = numbers[:: -(-len(numbers) // CHECKED)]
-                chunks.append(StockLikelihoods(tuple(pairs[number] for number in some)))
-                members.append([len(pairs) + place for place in range(len(checked), len(checked) + len(some))])
+                some = numbers[::CHECKED]
+                stock, same = self._stock_likelihoods(pairs, some, rolling)
+                places = {number: place for place, number in enumerate(some, len(pairs) + len(checked))}
+                chunks += stock
+                members += [[places[number] for number in group] for group in same]
                 checked += some
             chunks += more
             members += groups
@@ -175,8 +178,9 @@ class PlannedLM(HFLM):  # type: ignore[misc]
             by_document.setdefault(documents[number], []).append(number)
         questions: list[Question] = []
         asked: list[list[int]] = []
+        most = self.max_length
         for of_document in by_document.values():
-            inputs = [((*pairs[n][0], *pairs[n][1])[-(self.max_length + 1) :][:-1], pairs[n][1]) for n in of_document]
+            inputs = [((*pairs[n][0], *pairs[n][1])[-(most + 1) :][:-1], pairs[n][1]) for n in of_document]
             for group in alike(inputs):
                 questions.append(question_tree([inputs[place] for place in group]))
                 asked.append([of_document[place] for place in group])

@@ -90,8 +90,7 @@ class Scorer:
                 tokens = self._shared.texts(chunk, self._lm.tokenizer)
                 return [_cut(self._lm.tok_decode(each), chunk.until) for each in tokens]
             case StockLikelihoods(requests=requests):
-                asked = [(("", ""), list(context), list(wanted)) for context, wanted in requests]
-                return list(self._lm._loglikelihood_tokens(asked, disable_tqdm=True))
+                return list(self._lm.answers_to(requests))
             case StockTexts(prompts=prompts, settings=settings, seed=seed):
                 if seed is not None:
                     torch.manual_seed(seed)
@@ -130,9 +129,9 @@ def _loaded(model: ScoredModel) -> Any:
         from lm_eval.models.vllm_causallms import VLLM
 
         return VLLM(**options, batch_size="auto")
-    from lm_eval.models.huggingface import HFLM
+    from core.evaluation.stock_model import StockModel
 
-    return HFLM(**options, device=model.device, batch_size=model.batch_size)
+    return StockModel(**options, device=model.device, batch_size=model.batch_size)
 
 
 class LocalScorers:

@@ -1,8 +1,9 @@
 """Log-likelihoods and greedy answers with every shared beginning computed once.
 
 A question's choices are branches of one sequence, kept apart by the attention mask (as in speculative decoding's token
-trees: SpecInfer, Miao et al. 2023, section 4); what all questions of a task begin with is computed once, and kept as
-keys and values. The output layer runs only where an output is asked for.
+trees: SpecInfer, Miao et al. 2023, section 4). What all questions of a task begin with is computed once, and its keys
+and values are kept once for all rows: attention to it and to a row's own tokens is computed apart and joined by their
+softmax sums (Hydragen, Juravsky et al. 2024, section 3). The output layer runs only where an output is asked for.
 """
 
 from __future__ import annotations
@@ -14,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
-from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 from core.errors import first_line
 from core.evaluation.chunks import Likelihoods, Question, Texts, Tokens
@@ -62,14 +62,13 @@ class SharedPrefix:
         before = len(chunk.prefix)
         batch = _Trees(chunk.questions, before)
         ids, positions = (torch.from_numpy(array).to(self.device) for array in (batch.ids, batch.positions))
-        mask = batch.mask()
-        options: dict[str, Any] = {"use_cache": False}
-        if before:
-            options = {"use_cache": True, "past_key_values": self._cache(chunk.prefix, len(batch.ids))}
+        seen = batch.seen()
+        mask = None if seen is None else torch.from_numpy(seen).to(self.device, self.model.dtype)[:, None]
         if mask is not None:
-            options["attention_mask"] = torch.from_numpy(mask).to(self.device)[:, None]
-        with self._outputs_at(batch.rows, batch.columns):
-            logits = self.model(input_ids=ids, position_ids=positions, **options).logits[0].float()
+            mask = mask.log_()  # 0 where a token is seen, minus infinity elsewhere
+        with self._after(chunk.prefix), self._outputs_at(batch.rows, batch.columns):
+            output = self.model(input_ids=ids, position_ids=positions, attention_mask=mask, use_cache=False)
+        logits = output.logits[0].float()
         wanted = torch.from_numpy(batch.wanted).to(self.device)
         found = logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(1)
         likeliest = logits.argmax(1) == wanted
@@ -86,7 +85,7 @@ class SharedPrefix:
         stop = _Stop(tokenizer, chunk.until, self._end_tokens())
         alive = list(range(len(found)))  # row of the batch -> prompt; finished ones stay in the batch until half are
         running = [True] * len(found)
-        with _attending(self.model, self._prefix(chunk.prefix) if chunk.prefix else []):
+        with self._after(chunk.prefix):
             for step in range(chunk.max_new_tokens):
                 chosen = logits.argmax(-1)
                 for row, token in enumerate(chosen.tolist()):
@@ -114,15 +113,13 @@ class SharedPrefix:
         ids = np.zeros((rows, width), np.int64)
         for row, prompt in enumerate(chunk.prompts):
             ids[row, : len(prompt)] = prompt
-        cache = self._cache(chunk.prefix, rows)
-        mask = torch.ones(rows, 1, width, before + width, dtype=torch.bool, device=self.device)
-        mask[..., before:] = torch.ones(width, width, dtype=torch.bool, device=self.device).tril()
+        cache = DynamicCache()
         positions = torch.arange(before, before + width, device=self.device).expand(rows, width)
-        options: dict[str, Any] = {"use_cache": True, "past_key_values": cache, "attention_mask": mask}
-        with self._outputs_at(np.arange(rows), lengths.cpu().numpy() - 1):
-            logits = self.model(torch.from_numpy(ids).to(self.device), position_ids=positions, **options).logits[0]
+        options: dict[str, Any] = {"use_cache": True, "past_key_values": cache, "position_ids": positions}
+        with self._after(chunk.prefix), self._outputs_at(np.arange(rows), lengths.cpu().numpy() - 1):
+            logits = self.model(torch.from_numpy(ids).to(self.device), **options).logits[0]
         roomy = DynamicCache()
-        roomy.layers = [_Roomy(layer, before, chunk.max_new_tokens) for layer in cache.layers]
+        roomy.layers = [_Roomy(layer, chunk.max_new_tokens) for layer in cache.layers]
         visible = torch.ones(rows, width + chunk.max_new_tokens, dtype=torch.bool, device=self.device)
         visible[:, :width] = torch.arange(width, device=self.device) < lengths[:, None]
         return logits, roomy, visible
@@ -177,13 +174,6 @@ class SharedPrefix:
         ends = self.model.generation_config.eos_token_id
         return frozenset([ends] if isinstance(ends, int) else ends or [])
 
-    def _cache(self, prefix: Tokens, rows: int) -> Cache:
-        """Keys and values of the prefix for every row."""
-        cache = DynamicCache()
-        for layer, (keys, values) in enumerate(self._prefix(prefix) if prefix else []):
-            cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), layer)
-        return cache
-
     def _prefix(self, prefix: Tokens) -> list[tuple[torch.Tensor, torch.Tensor]]:
         if prefix not in self._prefixes:
             while len(self._prefixes) >= PREFIXES:
@@ -194,6 +184,20 @@ class SharedPrefix:
             self._prefixes[prefix] = [(layer.keys, layer.values) for layer in cache.layers]
         self._prefixes.move_to_end(prefix)
         return self._prefixes[prefix]
+
+    @contextlib.contextmanager
+    def _after(self, prefix: Tokens) -> Iterator[None]:
+        """Has the model attend to a prefix beside its own tokens, with no mask where these are plainly causal."""
+        states = self._prefix(prefix) if prefix else []
+        AttentionInterface.register(ATTENTION, _attend)
+        usual = self.model.config._attn_implementation
+        _prefix_states[:] = states
+        self.model.set_attn_implementation(ATTENTION)
+        try:
+            yield
+        finally:
+            self.model.set_attn_implementation(usual)
+            _prefix_states.clear()
 
     @contextlib.contextmanager
     def _outputs_at(self, rows: np.ndarray[Any, Any], columns: np.ndarray[Any, Any]) -> Iterator[None]:
@@ -211,10 +215,10 @@ class SharedPrefix:
 
 
 class _Trees:
-    """Questions as a padded batch: token ids, positions, the mask, and the places whose output is asked for."""
+    """Questions as a padded batch: token ids, positions, who sees whom, and the places whose output is asked for."""
 
     def __init__(self, questions: tuple[Question, ...], before: int) -> None:
-        self.questions, self.before = questions, before
+        self.questions = questions
         width = max(question.width() for question in questions)
         self.ids = np.zeros((len(questions), width), np.int64)
         self.positions = np.zeros((len(questions), width), np.int64)
@@ -242,15 +246,16 @@ class _Trees:
                 self.lengths.append(len(tokens))
         self.rows, self.columns, self.wanted = (np.array(each, np.int64) for each in (rows, columns, wanted))
 
-    def mask(self) -> np.ndarray[Any, Any] | None:
-        """Which tokens each token sees, bool[questions, width, prefix + width]; None where it is plainly causal."""
-        if not self.before and all(len(question.branches) == 1 for question in self.questions):
+    def seen(self) -> np.ndarray[Any, Any] | None:
+        """Which tokens of its row each of the last tokens sees, bool[questions, last tokens, width].
+
+        The first, which are in the trunk of every row, are plainly causal. None: all are.
+        """
+        if all(len(question.branches) == 1 for question in self.questions):
             return None
         width = self.ids.shape[1]
-        mask = np.zeros((len(self.questions), width, self.before + width), bool)
-        mask[:, :, : self.before] = True
+        own = np.zeros((len(self.questions), width, width), bool)
         triangle = np.tri(width, dtype=bool)
-        own = mask[:, :, self.before :]
         for row, question in enumerate(self.questions):
             trunk = len(question.trunk)
             own[row, :trunk, :trunk] = triangle[:trunk, :trunk]
@@ -262,18 +267,18 @@ class _Trees:
                 end += size
         places = np.arange(width)
         own[:, places, places] = True  # padding sees itself, so that no row is empty
-        return mask
+        return own[:, min(len(question.trunk) for question in self.questions) :]
 
 
 class _Roomy(DynamicLayer):  # type: ignore[misc]
     """A layer of a cache with place for all that will come, which is not copied when a token is added."""
 
-    def __init__(self, filled: DynamicLayer, begin: int, room: int) -> None:
-        """Takes over keys and values [rows, heads, tokens, width] from a place on."""
+    def __init__(self, filled: DynamicLayer, room: int) -> None:
+        """Takes over keys and values [rows, heads, tokens, width]."""
         super().__init__()
         self.lazy_initialization(filled.keys, filled.values)
-        self.length = filled.keys.shape[2] - begin
-        self._keys, self._values = (_with_room(each[:, :, begin:], room) for each in (filled.keys, filled.values))
+        self.length = filled.keys.shape[2]
+        self._keys, self._values = (_with_room(each, room) for each in (filled.keys, filled.values))
         self._show()
 
     def update(
@@ -303,22 +308,7 @@ def _with_room(states: torch.Tensor, room: int) -> torch.Tensor:
     return roomy
 
 
-_prefix_states: list[tuple[torch.Tensor, torch.Tensor]] = []  # of the answers that are being generated, by layer
-
-
-@contextlib.contextmanager
-def _attending(model: PreTrainedModel, prefix: list[tuple[torch.Tensor, torch.Tensor]]) -> Iterator[None]:
-    """Has a model attend to a prefix's keys and values, kept once for all rows, beside those in its cache."""
-    AttentionInterface.register(ATTENTION, _attend)
-    AttentionMaskInterface.register(ATTENTION, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
-    usual = model.config._attn_implementation
-    _prefix_states[:] = prefix
-    model.set_attn_implementation(ATTENTION)
-    try:
-        yield
-    finally:
-        model.set_attn_implementation(usual)
-        _prefix_states.clear()
+_prefix_states: list[tuple[torch.Tensor, torch.Tensor]] = []  # keys and values of what all rows follow, by layer
 
 
 def _attend(
@@ -326,32 +316,113 @@ def _attend(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor,
+    attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     **named: Any,
 ) -> tuple[torch.Tensor, None]:
-    """Attention of one new token in each row to the prefix and to the row's own tokens.
+    """Attention of tokens to the prefix and to their own row, for transformers: [rows, tokens, heads, width].
 
-    query: [rows, heads, 1, width]; key, value: [rows, key heads, tokens, width]; attention_mask: bool, those that a row
-    has. The heads that share a key head are taken together, and so are all rows where they attend to the prefix.
+    query: [rows, heads, tokens, width]; key, value: [rows, key heads, tokens of the row, width].
+    attention_mask: added to the scores of the last tokens; those before are plainly causal, as all are where it is
+    None. Of one new token in each row: bool, the tokens that the row has.
+    """
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    prefix = _prefix_states[int(module.layer_idx)] if _prefix_states else None  # type: ignore[arg-type]
+    if query.shape[2] == 1 and attention_mask is not None and attention_mask.dtype == torch.bool:
+        return _attend_one(query, key, value, attention_mask, scale, prefix), None
+    rows, heads, tokens, width = query.shape
+    shared = key.shape[1]
+    same = heads // shared  # heads that share a key head
+    key, value = (states.repeat_interleave(same, 1) for states in (key, value))
+    own, own_sum = _attend_own(query, key, value, attention_mask, scale)
+    if prefix is None:
+        return own.transpose(1, 2), None
+    together = query.view(rows, shared, same, tokens, width).transpose(0, 1).reshape(1, shared, -1, width)
+    before, before_sum = _with_sum(together, *prefix, None, False, scale)
+    before = before.view(shared, rows, same, tokens, width).transpose(0, 1).reshape(own.shape)
+    before_sum = before_sum.view(shared, rows, same, tokens).transpose(0, 1).reshape(own_sum.shape)
+    share = (own_sum - before_sum).sigmoid()[..., None].to(own.dtype)
+    return before.lerp(own, share).transpose(1, 2), None
+
+
+def _attend_own(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `_with_sum`, of tokens of which the first are plainly causal. mask: of the last, as many as it has rows."""
+    if mask is None:
+        return _with_sum(query, key, value, None, True, scale)
+    first = query.shape[2] - mask.shape[2]
+    rest = _with_sum(query[:, :, first:], key, value, mask, False, scale)
+    if not first:
+        return rest
+    causal = _with_sum(query[:, :, :first], key[:, :, :first], value[:, :, :first], None, True, scale)
+    output, sums = (torch.cat(parts, 2) for parts in zip(causal, rest, strict=True))
+    return output, sums
+
+
+def _with_sum(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    causal: bool,
+    scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention [rows, heads, tokens, width], and the logarithm of its softmax's sum [rows, heads, tokens]."""
+    if query.device.type == "cpu":  # what torch's own scaled_dot_product_attention calls, which gives no sum
+        attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        found: tuple[torch.Tensor, torch.Tensor] = attend(query, key, value, 0.0, causal, attn_mask=mask, scale=scale)
+        return found
+    return attention_by_products(query, key, value, mask, causal, scale)
+
+
+def attention_by_products(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    causal: bool,
+    scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention [rows, heads, tokens, width] and the logarithm of its softmax's sum, on any device.
+
+    query, key, value: [rows, heads, tokens, width]. mask: added to the scores.
+    """
+    scores = (query @ key.transpose(2, 3)).float() * scale
+    if causal:
+        scores = scores.masked_fill(~torch.ones_like(scores, dtype=torch.bool).tril(), -torch.inf)
+    elif mask is not None:
+        scores = scores + mask
+    return scores.softmax(-1).to(value.dtype) @ value, scores.logsumexp(-1)
+
+
+def _attend_one(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    visible: torch.Tensor,
+    scale: float,
+    prefix: tuple[torch.Tensor, torch.Tensor] | None,
+) -> torch.Tensor:
+    """`_attend` for one new token in each row: plain products, as its kernels are for many.
+
+    visible: bool, tokens that a row has. The heads that share a key head are taken together, and so are all rows where
+    they attend to the prefix.
     """
     rows, heads, _, width = query.shape
     shared = key.shape[1]
-    query = query.view(rows, shared, heads // shared, width) * (width**-0.5 if scaling is None else scaling)
+    query = query.view(rows, shared, heads // shared, width) * scale
     scores = [query @ key.transpose(2, 3)]
-    scores[0].masked_fill_(~attention_mask, -torch.inf)
-    values = [value]
-    if _prefix_states:
-        before, before_values = _prefix_states[int(module.layer_idx)]  # type: ignore[arg-type]
-        together = query.transpose(0, 1).reshape(shared, -1, width) @ before[0].transpose(1, 2)
+    scores[0].masked_fill_(~visible, -torch.inf)
+    if prefix is not None:
+        together = query.transpose(0, 1).reshape(shared, -1, width) @ prefix[0][0].transpose(1, 2)
         scores.insert(0, together.view(shared, rows, heads // shared, -1).transpose(0, 1))
-        values.insert(0, before_values)
     weights = torch.cat(scores, -1).softmax(-1, torch.float32).to(value.dtype)
     output = weights[..., -value.shape[2] :] @ value
-    if _prefix_states:
-        of_prefix = weights[..., : values[0].shape[2]].transpose(0, 1).reshape(shared, -1, values[0].shape[2])
-        output += (of_prefix @ values[0][0]).view(shared, rows, heads // shared, -1).transpose(0, 1)
-    return output.reshape(rows, 1, heads, -1), None
+    if prefix is not None:
+        of_prefix = weights[..., : -value.shape[2]].transpose(0, 1).reshape(shared, -1, prefix[1].shape[2])
+        output += (of_prefix @ prefix[1][0]).view(shared, rows, heads // shared, -1).transpose(0, 1)
+    return output.reshape(rows, 1, heads, -1)
 
 
 class _Stop:

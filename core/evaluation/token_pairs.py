@@ -67,11 +67,16 @@ def encode_alike(lm: Any, texts: Sequence[str]) -> list[Tokens]:
         return encode_texts(lm, texts)
     order = sorted(set(texts))
     found: dict[str, Tokens] = {}
+    alone: list[str] = []
     begin = 0
     while begin < len(order):
         end, shared = _family(order, begin)
-        found |= _family_tokens(lm, order[begin:end], shared)
+        if end - begin > 1:
+            found |= _family_tokens(lm, order[begin:end], shared)
+        else:
+            alone.append(order[begin])
         begin = end
+    found |= dict(zip(alone, encode_texts(lm, alone), strict=True))
     checked = order[::CHECKED]
     if [found[text] for text in checked] != encode_texts(lm, checked):
         return encode_texts(lm, texts)
@@ -104,8 +109,6 @@ def _common(one: str, other: str) -> str:
 
 def _family_tokens(lm: Any, texts: Sequence[str], shared: str) -> dict[str, Tokens]:
     """The tokens of texts that begin with `shared`."""
-    if len(texts) < 2:
-        return dict(zip(texts, encode_texts(lm, texts), strict=True))
     known = lm.tokenizer(shared, return_offsets_mapping=True, return_attention_mask=False)
     ids = list(encode_texts(lm, [shared])[0])
     offsets = known["offset_mapping"]

@@ -56,8 +56,8 @@ CASES: dict[str, tuple[list[str], int | None, dict[str, int]]] = {
 }
 # The local files have one split: examples are drawn from it.
 SHOTS = {
-    "arc_challenge_shots": ("arc/arc_challenge.yaml", "test"),
-    "hellaswag_shots": ("hellaswag/hellaswag.yaml", "validation"),
+    "arc_challenge_shots": ("arc_challenge", "test"),
+    "hellaswag_shots": ("hellaswag", "validation"),
 }
 
 

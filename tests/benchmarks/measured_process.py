@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 
 SAMPLE_EVERY = 0.2  # seconds between looks at the memory
+SHARE = 0.02  # of a CPU that looking may take at most: many large processes take long
 TOLD = 10_000  # characters of its output that are kept
 
 
@@ -69,13 +70,16 @@ def measured(
 
 
 def _watch(pid: int, over: threading.Event, peak: list[float]) -> None:
-    while not over.wait(SAMPLE_EVERY):
+    pause = SAMPLE_EVERY
+    while not over.wait(pause):
+        began = time.thread_time()
         try:
             process = psutil.Process(pid)
             pids = [pid, *(child.pid for child in process.children(recursive=True))]
         except psutil.NoSuchProcess:
             return
         peak[0] = max(peak[0], sum(map(_proportional_mb, pids)))
+        pause = max(SAMPLE_EVERY, (time.thread_time() - began) / SHARE)
 
 
 def _proportional_mb(pid: int) -> float:

@@ -1,4 +1,7 @@
-"""Raycipe's evaluation: a local Ray, a scorer on each CPU. What starting them takes is told apart."""
+"""Raycipe's evaluation: a local Ray, a scorer on each CPU. What starting them takes is told apart.
+
+As in stock lm-eval's script, libraries are imported beforehand.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import datasets  # noqa: F401
+import lm_eval.evaluator
+import lm_eval.tasks  # noqa: F401
+
+import core.evaluation.planned_lm  # noqa: F401
 from core.evaluation.lm_eval_bridge import AskedTask, Evaluation
 from core.evaluation.options import Evaluate
 from core.evaluation.scorer import ScoredModel
