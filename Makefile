@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 quickstart: $(VENV)/.installed  ## install, then run the quickstart recipe to its page
 	$(BIN)/raycipe run quickstart
 
-test: $(VENV)/.dev  ## install, then run every test
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## install, then run every test, two files at a time
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

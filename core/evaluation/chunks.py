@@ -14,7 +14,7 @@ from typing import Any, Literal
 import orjson
 
 Tokens = tuple[int, ...]
-LEAST_ROWS = 8  # of a batch of prompts, before it is one of two
+LEAST_ROWS = 8  # of a batch of prompts, before it is one of four
 LEAST_PREFIX = 16  # tokens that a task's questions must begin with in common, to be worth keeping
 
 
@@ -199,10 +199,10 @@ def text_chunks(
 ) -> tuple[list[Texts], list[list[int]]]:
     """Prompts in batches, longest first, and the numbers of the prompts in each.
 
-    tokens: that a batch may hold, answers included. rows: prompts of a batch; fewer where all would be in one, so that
-    two scorers have work.
+    tokens: that a batch may hold, answers included. rows: prompts of a batch; fewer where there would be few batches,
+    so that scorers have work, and what is stopped has something finished.
     """
-    rows = min(rows, max(LEAST_ROWS, -(-len(prompts) // 2)))
+    rows = min(rows, max(LEAST_ROWS, -(-len(prompts) // 4)))
     prefix = common_prefix([prompt[:-1] for prompt in prompts]) if len(prompts) > 1 else ()
     prefix = prefix if len(prefix) >= LEAST_PREFIX else ()
     rest = [prompt[len(prefix) :] for prompt in prompts]

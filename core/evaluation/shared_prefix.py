@@ -4,6 +4,8 @@ A question's choices are branches of one sequence, kept apart by the attention m
 trees: SpecInfer, Miao et al. 2023, section 4). What all questions of a task begin with is computed once, and its keys
 and values are kept once for all rows: attention to it and to a row's own tokens is computed apart and joined by their
 softmax sums (Hydragen, Juravsky et al. 2024, section 3). The output layer runs only where an output is asked for.
+Answers are drafted from their own text, and a step reads several tokens where drafts were right
+(`core.evaluation.drafts`).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from core.errors import first_line
 from core.evaluation.chunks import Likelihoods, Question, Texts, Tokens
+from core.evaluation.drafts import MANY, Drafts
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -79,36 +82,66 @@ class SharedPrefix:
     def texts(self, chunk: Texts, tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
         """Greedy tokens that follow each prompt, up to an end token, a text of `until`, or the most allowed."""
         lengths = torch.tensor([len(prompt) for prompt in chunk.prompts], device=self.device)
-        logits, cache, visible = self._prompts_read(chunk, lengths)
-        place = lengths[:, None] + len(chunk.prefix)
+        chosen, cache = self._prompts_read(chunk, lengths)
+        limits = lengths + chunk.max_new_tokens - 1  # of places among a row's own tokens
         found: list[list[int]] = [[] for _ in chunk.prompts]
         stop = _Stop(tokenizer, chunk.until, self._end_tokens())
+        drafts = Drafts(chunk.prefix, chunk.prompts)
+        drafted: list[list[int]] = [[] for _ in found]
         alive = list(range(len(found)))  # row of the batch -> prompt; finished ones stay in the batch until half are
         running = [True] * len(found)
         with self._after(chunk.prefix):
-            for step in range(chunk.max_new_tokens):
-                chosen = logits.argmax(-1)
-                for row, token in enumerate(chosen.tolist()):
+            while True:
+                grown = [0] * len(alive)
+                for row, tokens in enumerate(chosen.tolist()):
                     if running[row]:
-                        found[alive[row]].append(token)
-                        running[row] = not stop(found[alive[row]])
-                if not any(running) or step + 1 == chunk.max_new_tokens:
-                    break
+                        answer = found[alive[row]]
+                        grown[row], running[row] = _taken(answer, tokens, drafted[row], stop, chunk.max_new_tokens)
+                        drafts.add(alive[row], answer[-grown[row] :])
+                went_on = [count - 1 for count in grown if count]
+                drafts.told(len(went_on) * (chosen.shape[1] - 1), sum(went_on))
+                if not any(running):
+                    return found
+                lengths = lengths + torch.tensor(grown, device=self.device)
                 if 2 * sum(running) <= len(running):
                     kept = [row for row, is_running in enumerate(running) if is_running]
                     rows = torch.tensor(kept, device=self.device)
                     cache.batch_select_indices(rows)
-                    chosen, place, visible = chosen[rows], place[rows], visible[rows]
+                    lengths, limits = lengths[rows], limits[rows]
                     alive, running = [alive[row] for row in kept], [True] * len(kept)
-                mask = visible[:, None, None, : cache.get_seq_length() + 1]
-                options = {"position_ids": place, "attention_mask": mask, "past_key_values": cache, "use_cache": True}
-                logits = self.model(chosen[:, None], **options).logits[:, -1]
-                place = place + 1
-        return found
+                width = drafts.width()
+                drafted = [
+                    drafts.of(prompt, min(width, chunk.max_new_tokens - len(found[prompt]) - 1)) if is_running else []
+                    for prompt, is_running in zip(alive, running, strict=True)
+                ]
+                given = [[found[prompt][-1], *draft] for prompt, draft in zip(alive, drafted, strict=True)]
+                chosen = self._read_on(cache, given, lengths - 1, limits, len(chunk.prefix))
 
-    def _prompts_read(self, chunk: Texts, lengths: torch.Tensor) -> tuple[torch.Tensor, Cache, torch.Tensor]:
-        """Logits [prompts, vocabulary] after each prompt, keys and values of the prompts alone with room for answers,
-        and which of their places hold tokens, bool[prompts, room]."""
+    def _read_on(
+        self, cache: Cache, given: list[list[int]], begins: torch.Tensor, limits: torch.Tensor, before: int
+    ) -> torch.Tensor:
+        """The likeliest token after each of the tokens given to each row, [rows, most tokens].
+
+        begins, limits: places of the first among the row's own, and the last that there may be. before: of the prefix.
+        """
+        most = max(map(len, given))
+        ids = torch.tensor([[*tokens, *[0] * (most - len(tokens))] for tokens in given], device=self.device)
+        places = begins[:, None] + torch.arange(most, device=self.device)
+        end = int(places.max()) + 1
+        for layer in cache.layers:
+            layer.places, layer.end = places, end
+        logits: torch.Tensor = self.model(
+            ids,
+            position_ids=before + torch.minimum(places, limits[:, None]),
+            attention_mask=torch.arange(end, device=self.device) <= places[:, None, :, None],
+            past_key_values=cache,
+            use_cache=True,
+        ).logits
+        return logits.argmax(-1)
+
+    def _prompts_read(self, chunk: Texts, lengths: torch.Tensor) -> tuple[torch.Tensor, Cache]:
+        """The likeliest token after each prompt, [prompts, 1], and keys and values of the prompts alone, with room for
+        answers."""
         rows, before, width = len(chunk.prompts), len(chunk.prefix), int(lengths.max())
         ids = np.zeros((rows, width), np.int64)
         for row, prompt in enumerate(chunk.prompts):
@@ -119,10 +152,8 @@ class SharedPrefix:
         with self._after(chunk.prefix), self._outputs_at(np.arange(rows), lengths.cpu().numpy() - 1):
             logits = self.model(torch.from_numpy(ids).to(self.device), **options).logits[0]
         roomy = DynamicCache()
-        roomy.layers = [_Roomy(layer, chunk.max_new_tokens) for layer in cache.layers]
-        visible = torch.ones(rows, width + chunk.max_new_tokens, dtype=torch.bool, device=self.device)
-        visible[:, :width] = torch.arange(width, device=self.device) < lengths[:, None]
-        return logits, roomy, visible
+        roomy.layers = [_Roomy(layer, chunk.max_new_tokens + MANY) for layer in cache.layers]
+        return logits.argmax(-1)[:, None], roomy
 
     def allowed(self, vocabulary: int, tokenizer: PreTrainedTokenizerBase) -> str | None:
         """Why this way cannot be had with the model; None where it gives what a plain forward pass gives."""
@@ -271,41 +302,40 @@ class _Trees:
 
 
 class _Roomy(DynamicLayer):  # type: ignore[misc]
-    """A layer of a cache with place for all that will come, which is not copied when a token is added."""
+    """A layer of a cache with place for all that will come; each row's tokens lie at their own places in it.
+
+    Keys lie width first, as products of few queries with them are faster so.
+    """
+
+    places: torch.Tensor  # [rows, tokens], where the next go
+    end: int  # of the places that are looked at
 
     def __init__(self, filled: DynamicLayer, room: int) -> None:
         """Takes over keys and values [rows, heads, tokens, width]."""
         super().__init__()
         self.lazy_initialization(filled.keys, filled.values)
-        self.length = filled.keys.shape[2]
-        self._keys, self._values = (_with_room(each, room) for each in (filled.keys, filled.values))
-        self._show()
+        rows, heads, tokens, width = filled.keys.shape
+        self.keys = filled.keys.new_zeros(rows, heads, width, tokens + room)
+        self.keys[..., :tokens] = filled.keys.transpose(2, 3)
+        self.values = filled.values.new_zeros(rows, heads, tokens + room, filled.values.shape[3])
+        self.values[:, :, :tokens] = filled.values
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **named: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Appends keys and values [rows, heads, tokens, width]; returns all so far."""
-        end = self.length + key_states.shape[2]
-        self._keys[:, :, self.length : end] = key_states
-        self._values[:, :, self.length : end] = value_states
-        self.length = end
-        self._show()
-        return self.keys, self.values
+        """Puts keys and values [rows, heads, tokens, width] at their places; returns all up to the end."""
+        at = self.places[:, None, :, None]
+        self.keys.scatter_(3, at.transpose(2, 3).expand_as(key_states.transpose(2, 3)), key_states.transpose(2, 3))
+        self.values.scatter_(2, at.expand_as(value_states), value_states)
+        return self.keys[..., : self.end].transpose(2, 3), self.values[:, :, : self.end]
+
+    def get_seq_length(self) -> int:
+        """Tokens before those that are put in next."""
+        return self.end - self.places.shape[1]
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keeps these rows of the batch alone."""
-        self._keys, self._values = self._keys[indices], self._values[indices]
-        self._show()
-
-    def _show(self) -> None:
-        self.keys, self.values = self._keys[:, :, : self.length], self._values[:, :, : self.length]
-
-
-def _with_room(states: torch.Tensor, room: int) -> torch.Tensor:
-    rows, heads, tokens, width = states.shape
-    roomy = states.new_empty(rows, heads, tokens + room, width)
-    roomy[:, :, :tokens] = states
-    return roomy
+        self.keys, self.values = self.keys[indices], self.values[indices]
 
 
 _prefix_states: list[tuple[torch.Tensor, torch.Tensor]] = []  # keys and values of what all rows follow, by layer
@@ -324,12 +354,12 @@ def _attend(
 
     query: [rows, heads, tokens, width]; key, value: [rows, key heads, tokens of the row, width].
     attention_mask: added to the scores of the last tokens; those before are plainly causal, as all are where it is
-    None. Of one new token in each row: bool, the tokens that the row has.
+    None. Of few new tokens in each row: bool, the tokens that each sees.
     """
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     prefix = _prefix_states[int(module.layer_idx)] if _prefix_states else None  # type: ignore[arg-type]
-    if query.shape[2] == 1 and attention_mask is not None and attention_mask.dtype == torch.bool:
-        return _attend_one(query, key, value, attention_mask, scale, prefix), None
+    if attention_mask is not None and attention_mask.dtype == torch.bool:
+        return _attend_few(query, key, value, attention_mask, scale, prefix), None
     rows, heads, tokens, width = query.shape
     shared = key.shape[1]
     same = heads // shared  # heads that share a key head
@@ -396,7 +426,7 @@ def attention_by_products(
     return scores.softmax(-1).to(value.dtype) @ value, scores.logsumexp(-1)
 
 
-def _attend_one(
+def _attend_few(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -404,25 +434,37 @@ def _attend_one(
     scale: float,
     prefix: tuple[torch.Tensor, torch.Tensor] | None,
 ) -> torch.Tensor:
-    """`_attend` for one new token in each row: plain products, as its kernels are for many.
+    """`_attend` for few new tokens in each row, by plain products: its kernels are for many.
 
-    visible: bool, tokens that a row has. The heads that share a key head are taken together, and so are all rows where
-    they attend to the prefix.
+    visible: bool[rows, 1, tokens, tokens of the row]. The heads that share a key head are taken together, and so are
+    all rows where they attend to the prefix.
     """
-    rows, heads, _, width = query.shape
+    rows, heads, tokens, width = query.shape
     shared = key.shape[1]
-    query = query.view(rows, shared, heads // shared, width) * scale
-    scores = [query @ key.transpose(2, 3)]
-    scores[0].masked_fill_(~visible, -torch.inf)
-    if prefix is not None:
+    query = (query * scale).reshape(rows, shared, -1, width)
+    own = query @ key.transpose(2, 3)
+    own.view(rows, shared, -1, tokens, own.shape[3]).masked_fill_(~visible[:, :, None], -torch.inf)
+    if prefix is None:
+        output = own.softmax(-1, torch.float32).to(value.dtype) @ value
+    else:
         together = query.transpose(0, 1).reshape(shared, -1, width) @ prefix[0][0].transpose(1, 2)
-        scores.insert(0, together.view(shared, rows, heads // shared, -1).transpose(0, 1))
-    weights = torch.cat(scores, -1).softmax(-1, torch.float32).to(value.dtype)
-    output = weights[..., -value.shape[2] :] @ value
-    if prefix is not None:
-        of_prefix = weights[..., : -value.shape[2]].transpose(0, 1).reshape(shared, -1, prefix[1].shape[2])
-        output += (of_prefix @ prefix[1][0]).view(shared, rows, heads // shared, -1).transpose(0, 1)
-    return output.reshape(rows, 1, heads, -1)
+        before = together.view(shared, rows, query.shape[2], -1).transpose(0, 1)
+        weights = torch.cat([before, own], -1).softmax(-1, torch.float32).to(value.dtype)
+        output = weights[..., before.shape[3] :] @ value
+        of_prefix = weights[..., : before.shape[3]].transpose(0, 1).reshape(shared, -1, before.shape[3])
+        output += (of_prefix @ prefix[1][0]).view(shared, rows, query.shape[2], -1).transpose(0, 1)
+    return output.view(rows, heads, tokens, -1).transpose(1, 2)
+
+
+def _taken(answer: list[int], read: list[int], draft: list[int], stop: _Stop, most: int) -> tuple[int, bool]:
+    """Appends to an answer what was read up to the first draft that is wrong; how many, and whether it goes on."""
+    for place, token in enumerate(read):
+        answer.append(token)
+        if len(answer) == most or stop(answer):
+            return place + 1, False
+        if place == len(draft) or draft[place] != token:
+            break
+    return place + 1, True
 
 
 class _Stop:
