@@ -36,8 +36,8 @@ from core.tuning.trials import END, Report, read_reports, trial_directory, write
 from ray_jobs.job import Job
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
-from ray_jobs.sweep_search import BUDGET, COST, NUMBER, SCORE, number_of
-from ray_jobs.train import fit_on_workers, train, work
+from ray_jobs.sweep_search import BUDGET, COST, NUMBER, SCORE, UNTIL, number_of
+from ray_jobs.train import fit_on_workers, ray_world, train, work
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 TASKS = "tasks"  # of the sweep, as lm-eval reads them
 RUNGS = "rungs"  # of a trial: its checkpoints at rungs, for others to take over ...
 TAKEN_OVER = "taken-over"  # ... and what it took over from another
+MOMENTS = "moments.json"  # of a trial: when its worker began and ended, in seconds of the clock
 POINTER = "rung.json"  # in what Tune takes for a checkpoint: which one is meant
 
 
@@ -88,7 +89,8 @@ class _Trial:
 
         self.directory, self.plan = directory, plan
         self.moments = {"entered": time.time()}
-        self.values = {key: value for key, value in config.items() if key != NUMBER}
+        self.values = {key: value for key, value in config.items() if key not in (NUMBER, UNTIL)}
+        self.until: int | None = config.get(UNTIL)  # the rung that is this stretch's end
         self.reports = read_reports(directory)
         self.pause: int | None = None  # the budget at which training halts; None: at its end
         self.at: dict[str, Any] = {}  # of the phase that is trained: what `work` was told
@@ -107,16 +109,20 @@ class _Trial:
         }
 
     def run(self) -> None:
-        """Reports what is known, then trains from rung to rung; one that has ended, before a kill, reports alone."""
+        """Reports what is known, then trains from rung to rung; one that has ended, before a kill, reports alone.
+
+        A stretch to a rung reports what is new.
+        """
         ended = (self.directory / END).exists()
         known = self.reports[-1:] if self.plan.keeps_rungs else self.reports  # an old rung is taken over no more
-        for report in known:
+        for report in known if self.until is None else ():
             self._tell(report)
         if ended:
             return
         done = self.reports[-1].budget if self.reports else 0
+        until = self.until or self.plan.rungs.budgets[-1]
         for budget in self.plan.rungs.budgets:
-            if budget > done:
+            if done < budget <= until:
                 self._reach(budget)
                 self._tell(self.reports[-1])
 
@@ -142,7 +148,7 @@ class _Trial:
                 "work": {"tokens": summary["tokens"]},
                 "seconds": summary["seconds"],
             }
-        self.moments["trained"] = time.time()
+        self.moments |= {"trained": time.time(), **self._workers_moments()}
         validation = _validation_loss(self.directory / "train" / phase / LOG)
         score: Score | None = None
         rows: list[dict[str, Any]] = []
@@ -183,13 +189,20 @@ class _Trial:
         on_report = _PauseAt(directory, step)
         if step is not None and on_report.is_there():
             raise _Paused  # already before a kill
-        told = config | {"on_report": on_report}
+        told = config | {"on_report": on_report, "moments": self.directory / MOMENTS}
         if workers == 1:
             _work(told | {"world": World(device="cuda:0" if use_gpu else "cpu")})
         else:
             fit_on_workers(told, workers, use_gpu, _work)
         if step is not None and on_report.is_there():
             raise _Paused
+
+    def _workers_moments(self) -> dict[str, float]:
+        """When the phase's worker began and ended; none of one that was trained before a kill."""
+        path: Path = self.directory / MOMENTS
+        found: dict[str, float] = orjson.loads(path.read_bytes()) if path.exists() else {}
+        path.unlink(missing_ok=True)
+        return found
 
     def _pause_in(self, phase: str) -> int | None:
         """The step of a phase at which the next rung is; None where it is in none of its steps."""
@@ -295,8 +308,11 @@ class _PauseAt:
 
 
 def _work(config: dict[str, Any]) -> None:
+    began = time.time()
     with contextlib.suppress(_Paused):
         work(config)
+    if (config.get("world") or ray_world()).rank == 0:
+        write_json(config["moments"], {"worker_began": began, "worker_ended": time.time()})
 
 
 def score_trial(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import random
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,12 +13,13 @@ from typing import Any
 
 from ray import tune
 
+from core.tuning.halving import Halving
 from core.tuning.options import Sweep
 from core.tuning.space import Values
 from core.tuning.trials import END, read_trials, write_end
 from ray_jobs.job import Job
 from ray_jobs.sweep_check import Asked, concurrency
-from ray_jobs.sweep_search import TPE, make_scheduler, param_space, trial_name
+from ray_jobs.sweep_search import TPE, Asha, make_scheduler, param_space, trial_name
 from ray_jobs.sweep_trial import RUNGS, Plan, run_trial
 from ray_jobs.sweep_watch import Watcher, tune_table
 
@@ -26,6 +28,7 @@ DRIVER = {"memory": 2**20}  # bytes: Tune places nothing that needs nothing
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the table that shows every trial
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # for a trial to let go of its process, which the next one then has
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the command has its own
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that failed has no score
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -46,36 +49,71 @@ def run_trials(job: Job, asked: Asked, plan: Plan, begin: Callable[[int, Values]
     for trial in known.values():
         if trial.status == "failed":  # of a command that was killed: this one tries it again
             (trial.directory / END).unlink()
+    _note_finished(plan)
     for number, values in enumerate(asked.points or []):
         if number not in known:
             begin(number, values)
     os.environ |= SETTINGS
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors of trials are told by the watcher
+    search = _search(job, asked, plan, begin)
+    asha = search if isinstance(search, Asha) else None
+    watcher = Watcher(job.reporter, plan.sweep_dir, asked.objective, asked.count, asha)
     with contextlib.redirect_stdout(sys.stderr):
-        _tuner(job, asked, plan, begin, room).fit()
+        _tuner(job, asked, plan, room, search, watcher).fit()
+    _note_finished(plan)
     for trial in read_trials(plan.sweep_dir):
         if trial.status == "running":
-            write_end(trial.directory, "failed", "was lost")
+            if asha is not None and trial.reports:
+                write_end(trial.directory, "stopped")
+            else:
+                write_end(trial.directory, "failed", "was lost")
+            watcher.tell(trial.number)
         for left in (RUNGS, "superseded"):  # of population-based training
             shutil.rmtree(trial.directory / left, ignore_errors=True)
+    watcher.tidy()
 
 
-def _tuner(job: Job, asked: Asked, plan: Plan, begin: Callable[[int, Values], None], room: int) -> tune.Tuner:
+def _note_finished(plan: Plan) -> None:
+    """Trials that were killed between their last report and the note that they are finished."""
+    for trial in read_trials(plan.sweep_dir):
+        if trial.status == "running" and trial.last is not None and trial.last.budget == plan.rungs.budgets[-1]:
+            write_end(trial.directory, "finished")
+
+
+def _search(job: Job, asked: Asked, plan: Plan, begin: Callable[[int, Values], None]) -> TPE | Asha | None:
+    """What says which trial is next, where that is not the order of a grid."""
+    options, points, seed = asked.options, asked.points, job.recipe.seed
+    halts = options.scheduler == "asha"
+    drawn = None
+    if points is None:
+        drawn = TPE(plan.sweep_dir, asked.space, asked.count, seed, begin, asked.modes, halts)
+    if not halts:
+        return drawn
+    better = asked.objective.higher_is_better
+    halving = Halving(plan.rungs.budgets, options.reduction_factor, asked.count, plan.by_loss, better)
+    order = list(range(asked.count))
+    if points is None:
+        assert drawn is not None
+        return Asha(plan.sweep_dir, halving, drawn.values_of, asked.modes[0], order)
+    random.Random(seed).shuffle(order)
+    return Asha(plan.sweep_dir, halving, points.__getitem__, asked.modes[0], order)
+
+
+def _tuner(job: Job, asked: Asked, plan: Plan, room: int, search: TPE | Asha | None, watcher: Watcher) -> tune.Tuner:
     """A trial of one worker trains in Tune's process, which holds its resources and stays for the next trial. One of
     several has a driver that holds next to nothing, and there are so many at once that the workers of all fit."""
     options, cpus = asked.options, job.recipe.resources.cpus_per_worker
-    single, seed = len(asked.modes) == 1, job.recipe.seed
+    single = len(asked.modes) == 1
     worker = {"CPU": cpus} | ({"GPU": 1} if asked.use_gpu else {})
     needs = tune.PlacementGroupFactory([worker if asked.workers == 1 else DRIVER])
-    drawn = asked.points is None
-    search = TPE(plan.sweep_dir, asked.space, asked.count, seed, begin, asked.modes) if drawn else None
+    samples = 1 if search is None else -1 if isinstance(search, Asha) else asked.count  # -1: as many as it takes
     return tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, plan=plan), needs),
-        param_space=None if asked.points is None else param_space(asked.points),
+        param_space=param_space(asked.points) if search is None and asked.points is not None else None,
         tune_config=tune.TuneConfig(
             search_alg=search,
             scheduler=make_scheduler(options, asked.space, asked.modes[0]) if single else None,
-            num_samples=asked.count if drawn else 1,
+            num_samples=samples,
             max_concurrent_trials=None if options.scheduler == "pbt" else room,  # pbt pauses trials for others
             reuse_actors=True,
             trial_name_creator=trial_name,
@@ -85,7 +123,7 @@ def _tuner(job: Job, asked: Asked, plan: Plan, begin: Callable[[int, Values], No
             name=TUNE,
             storage_path=str(plan.sweep_dir),
             failure_config=tune.FailureConfig(max_failures=options.max_failures),
-            callbacks=[Watcher(job.reporter, plan.sweep_dir, asked.objective, asked.count), *_loggers(job, options)],
+            callbacks=[watcher, *_loggers(job, options)],
             progress_reporter=tune_table(asked.space.keys, asked.modes[0]),
             verbose=1 if job.reporter.console.is_terminal else 0,
         ),

@@ -14,45 +14,55 @@ from core.tuning.objective import Objective
 from core.tuning.table import best_trial
 from core.tuning.trials import Trial, read_trials, trial_directory, write_end
 from ray_jobs.progress import Reporter
-from ray_jobs.sweep_search import BUDGET, COST, SCORE, number_of
+from ray_jobs.sweep_search import BUDGET, COST, SCORE, Asha, number_of
 
 
 class Watcher(Callback):  # type: ignore[misc]
     """Notes how each trial ends, tells it, and removes the weights that nothing needs any more."""
 
-    def __init__(self, reporter: Reporter, sweep_dir: Path, objective: Objective, count: int) -> None:
+    def __init__(
+        self, reporter: Reporter, sweep_dir: Path, objective: Objective, count: int, asha: Asha | None
+    ) -> None:
         self._reporter, self._sweep_dir, self._objective, self._count = reporter, sweep_dir, objective, count
+        self._asha = asha
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial that went to its end or failed has said so itself; any other was stopped."""
-        directory = trial_directory(self._sweep_dir, number_of(str(trial)))
-        found = self._trial(trial)
-        if found.status == "running":
-            write_end(directory, "stopped")
-        self._tell(trial)
-        self._tidy()
+        """A trial that went to its end or failed has said so itself; any other was stopped, or halts at a rung."""
+        found = self._trial(number_of(str(trial)))
+        if found.status != "running":
+            self.tell(found.number)
+        elif self._asha is None:
+            write_end(found.directory, "stopped")
+            self.tell(found.number)
+        else:
+            self._reporter.say(f"sweep: {halted(found, self._asha.rungs)}")
+            for each in self._asha.hopeless():
+                write_end(each.directory, "stopped")
+                self.tell(each.number)
+        self.tidy()
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial that was lost once too often."""
         lines = [line.strip() for line in str(trial.get_error()).splitlines() if line.strip()]
         directory = trial_directory(self._sweep_dir, number_of(str(trial)))
         write_end(directory, "failed", lines[-1] if lines else "was lost")
-        self._tell(trial)
+        self.tell(number_of(str(trial)))
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune keeps callbacks for a way to go on that is not ours."""
         return {}
 
-    def _trial(self, trial: Any) -> Trial:
-        return next(each for each in read_trials(self._sweep_dir) if each.number == number_of(str(trial)))
+    def _trial(self, number: int) -> Trial:
+        return next(each for each in read_trials(self._sweep_dir) if each.number == number)
 
-    def _tell(self, trial: Any) -> None:
-        found = self._trial(trial)
+    def tell(self, number: int) -> None:
+        """Says how a trial ended."""
+        found = self._trial(number)
         ended = sum(each.status != "running" for each in read_trials(self._sweep_dir))
         self._reporter.say(f"sweep: {line(found)} ({ended} of {self._count})")
 
-    def _tidy(self) -> None:
-        """A stopped trial's training, and the models of finished ones but the best: their scores are kept."""
+    def tidy(self) -> None:
+        """Removes a stopped trial's training, and the models of finished ones but the best: their scores are kept."""
         trials = read_trials(self._sweep_dir)
         best = best_trial([trial for trial in trials if trial.status == "finished"], self._objective)
         for trial in trials:
@@ -85,6 +95,15 @@ def line(trial: Trial) -> str:
     tried = ", ".join(f"{key}={shown(value)}" for key, value in trial.values.items())
     why = f": {trial.error}" if trial.error else ""
     return f"trial {trial.number} {trial.status}{why}, {scored}, {tried}".replace(NBSP, " ")
+
+
+def halted(trial: Trial, rungs: int) -> str:
+    """A trial that waits at a rung, in a line."""
+    at = trial.last
+    assert at is not None
+    found = [("score", at.score), ("validation loss", at.validation_loss)]
+    known = [f"{name} {decimal(value)}" for name, value in found if value is not None]
+    return ", ".join([f"trial {trial.number} at rung {len(trial.reports)} of {rungs}", *known]).replace(NBSP, " ")
 
 
 def shown(value: Any) -> str:

@@ -319,7 +319,7 @@ def work(config: dict[str, Any]) -> None:
     failure: Path = config["directory"] / FAILURE
     if failure.exists():
         return
-    world: World = config.get("world") or _world()
+    world: World = config.get("world") or ray_world()
     try:
         _work(config, world)
     except RaycipeError as error:
@@ -328,7 +328,7 @@ def work(config: dict[str, Any]) -> None:
             raise  # so that Ray ends the others, who may wait for this one; begun again, all end well
 
 
-def _world() -> World:
+def ray_world() -> World:
     """This worker among those of Ray Train."""
     import ray.train
 

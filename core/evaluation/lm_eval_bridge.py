@@ -16,13 +16,15 @@ from typing import Any
 import orjson
 
 from core.artifacts.atomic import atomic_path
-from core.artifacts.fingerprint import fingerprint
+from core.artifacts.fingerprint import code_version, fingerprint
 from core.errors import DataError, RaycipeError, ResourceError, first_line
 from core.evaluation.options import Evaluate
 from core.evaluation.scorer import ScoredModel, Scorers, quiet
 
 JSON_LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
 BOOTSTRAP_ITERATIONS = 1000  # for the standard error of metrics that are no plain mean
+ENGINE = [f"core/evaluation/{name}.py" for name in ("chunks", "drafts", "planned_lm", "scorer", "shared_prefix")]
+ENGINE += [f"core/evaluation/{name}.py" for name in ("stock_model", "token_pairs")]  # whose answers are kept
 LIBRARIES = ("lm-eval", "torch", "transformers", "tokenizers")  # whose version may change a last digit
 
 
@@ -73,6 +75,7 @@ class Evaluation:
         datasets.disable_progress_bars()
         options = self.options
         versions = [f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES]
+        versions.append(code_version(*ENGINE))
         cache = AnswerCache(
             self.cache_dir,
             model_identity(model.directory, f"{model.device} {model.dtype} {options.backend} {versions}"),

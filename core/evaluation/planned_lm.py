@@ -70,8 +70,7 @@ class PlannedLM(HFLM):  # type: ignore[misc]
             raise ResourceError(f"{model.directory}: the model cannot be loaded ({first_line(error)})") from error
         self.scored, self.scorers, self.cache, self.options, self.seed = model, scorers, cache, options, seed
         self.told = told
-        window = getattr(config.get_text_config(), "sliding_window", None)
-        self._longest = window if window is not None else self.max_length  # that one mask serves for all layers
+        self._longest = min(self.max_length, _alike_up_to(config.get_text_config()))
         self._plain_generation = plain_generation(_generation_settings(model))
         self.drift: dict[str, float] = {}  # of each task the most that a log-likelihood lay from stock lm-eval's
         self.truncated: Counter[str] = Counter()  # requests of each task that were longer than the model
@@ -289,6 +288,18 @@ class PlannedLM(HFLM):  # type: ignore[misc]
             self.cache.put(chunks[missing[number]], found)
             take(missing[number], found)
         return answers  # type: ignore[return-value]
+
+
+def _alike_up_to(config: Any) -> float:
+    """Tokens up to which a model attends to all of them, and turns keys as it would in any shorter text.
+
+    One mask serves for all layers then, and what a prefix was computed to be does not depend on what follows.
+    """
+    limits = [getattr(config, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") in ("longrope", "dynamic"):
+        limits.append(rope.get("original_max_position_embeddings") or config.max_position_embeddings)
+    return min((limit for limit in limits if limit is not None), default=float("inf"))
 
 
 def _generation_settings(model: ScoredModel) -> GenerationConfig:

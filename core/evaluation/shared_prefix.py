@@ -183,7 +183,7 @@ class SharedPrefix:
 
     def _wrong_text(self, tokens: list[int], tokenizer: PreTrainedTokenizerBase) -> str | None:
         """Whether a token was chosen that a plain forward pass finds less likely than another."""
-        prefix, prompts = tuple(tokens[:16]), (tuple(tokens[16:30]), tuple(tokens[30:38]))
+        prefix, prompts = tuple(tokens[:16]), (tuple(tokens[16:30]), tuple(3 * tokens[30:34]))  # which drafts are of
         answers = self.texts(Texts(prefix, prompts, (), 4), tokenizer)
         for prompt, answer in zip(prompts, answers, strict=True):
             scores = self._plain([*prefix, *prompt, *answer])[-len(answer) - 1 : -1]
@@ -356,6 +356,8 @@ def _attend(
     attention_mask: added to the scores of the last tokens; those before are plainly causal, as all are where it is
     None. Of few new tokens in each row: bool, the tokens that each sees.
     """
+    if named.get("softcap") is not None or named.get("s_aux") is not None:
+        raise NotImplementedError("its attention caps scores, or has sinks")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     prefix = _prefix_states[int(module.layer_idx)] if _prefix_states else None  # type: ignore[arg-type]
     if attention_mask is not None and attention_mask.dtype == torch.bool:

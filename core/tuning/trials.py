@@ -26,8 +26,8 @@ class Report:
 
     budget: as the scheduler counts, of `whole`; score: None where it was judged by its loss alone; tokens, seconds: of
     the trial's own training so far; device_hours: seconds × GPUs, or CPU workers; values: what is tried, changed by the
-    scheduler or not; rows: the evaluation's; moments: when the trial's process came to it, had trained and had scored,
-    in seconds of the clock.
+    scheduler or not; rows: the evaluation's; moments: when the trial's process came to it, its worker began and ended,
+    it had trained and had scored, in seconds of the clock.
     """
 
     budget: int

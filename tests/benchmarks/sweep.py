@@ -113,7 +113,9 @@ def _parts(before: Trial, trial: Trial) -> dict[str, float]:
     moments = trial.last.moments
     parts = {
         "report, Tune, placement, process": moments["entered"] - before.last.moments["scored"],
-        "recipe, model, data, export": moments["trained"] - moments["entered"] - trial.last.seconds,
+        "recipe; workers' placement, processes, imports": moments["worker_began"] - moments["entered"],
+        "model, data, export": moments["worker_ended"] - moments["worker_began"] - trial.last.seconds,
+        "end of the workers": moments["trained"] - moments["worker_ended"],
     }
     told = {"training": trial.last.seconds, "scoring": moments["scored"] - moments["trained"]}
     return {**parts, "overhead": sum(parts.values()), **told}
