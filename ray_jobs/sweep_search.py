@@ -17,7 +17,7 @@ from core.tuning.space import Parameter, Space, Values
 from core.tuning.trials import Trial, read_trials
 from ray_jobs.sweep_check import learning_rates
 
-SCORE, COST, BUDGET = "score", "device_hours", "budget"  # in what a trial reports
+SCORE, COST, BUDGET, WHOLE = "score", "device_hours", "budget", "whole"  # in what a trial reports
 NUMBER = "trial"  # in a trial's configuration, beside its values ...
 UNTIL = "until"  # ... and the budget at which it halts, where a trial of Tune's is a stretch of ours (asha)
 
@@ -168,8 +168,18 @@ def make_scheduler(sweep: Sweep, space: Space, mode: str) -> TrialScheduler | No
         return MedianStoppingRule(**judged, grace_period=1, min_samples_required=2)
     if sweep.scheduler == "pbt":
         rates = {parameter.key: _domain(parameter) for parameter in learning_rates(space)}
-        return PopulationBasedTraining(**judged, perturbation_interval=1, hyperparam_mutations=rates)
+        return _Population(**judged, perturbation_interval=1, hyperparam_mutations=rates)
     return None
+
+
+class _Population(PopulationBasedTraining):  # type: ignore[misc]
+    """Tune's own would have a trial take over another's weights at its end too, after its last chance to train on."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Leaves a trial at its end as it is."""
+        if result[WHOLE]:
+            return str(TrialScheduler.STOP)
+        return str(super().on_trial_result(tune_controller, trial, result))
 
 
 def _domain(parameter: Parameter) -> Any:

@@ -36,7 +36,7 @@ from core.tuning.trials import END, Report, read_reports, trial_directory, write
 from ray_jobs.job import Job
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
-from ray_jobs.sweep_search import BUDGET, COST, NUMBER, SCORE, UNTIL, number_of
+from ray_jobs.sweep_search import BUDGET, COST, NUMBER, SCORE, UNTIL, WHOLE, number_of
 from ray_jobs.train import fit_on_workers, ray_world, train, work
 
 if TYPE_CHECKING:
@@ -253,6 +253,7 @@ class _Trial:
             SCORE: self._judged(report),
             COST: report.device_hours,
             BUDGET: report.budget,
+            WHOLE: report.budget == report.whole,
             "tokens": report.tokens,
             "validation_loss": report.validation_loss,
         }
