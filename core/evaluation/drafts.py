@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 GRAM = 3  # tokens by which a place in a text is known again
-FEW, MANY = 2, 8  # tokens drafted at once
-SOME, MOST = 0.4, 0.7  # share of drafted tokens that must have been right for few, and for many
+WIDTHS = ((0.9, 16), (0.7, 8), (0.4, 2))  # share of drafted tokens that must have been right, for so many at once
+MANY, FEW = WIDTHS[0][1], WIDTHS[-1][1]
 PROBE = 16  # steps without drafts before it is tried again
 FADE = 0.8  # of what earlier steps count for
 
@@ -31,7 +31,7 @@ class Drafts:
             _learn(own, text, prompt)
             self._texts.append(text)
             self._own.append(own)
-        self._right = (SOME + MOST) / 2
+        self._right = 0.55
         self._without = 0
 
     def add(self, number: int, tokens: Sequence[int]) -> None:
@@ -51,8 +51,9 @@ class Drafts:
 
     def width(self) -> int:
         """Tokens to draft in the next step."""
-        if self._right >= SOME:
-            return MANY if self._right >= MOST else FEW
+        for share, width in WIDTHS:
+            if self._right >= share:
+                return width
         self._without += 1
         return FEW if self._without % PROBE == 0 else 0
 
