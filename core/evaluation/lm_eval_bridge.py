@@ -74,12 +74,8 @@ class Evaluation:
         logging.getLogger("transformers").setLevel(logging.ERROR)
         datasets.disable_progress_bars()
         options = self.options
-        versions = [f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES]
-        versions.append(code_version(*ENGINE))
-        cache = AnswerCache(
-            self.cache_dir,
-            model_identity(model.directory, f"{model.device} {model.dtype} {options.backend} {versions}"),
-        )
+        how = f"{model.device} {model.dtype} {options.backend} {_versions()}"
+        cache = AnswerCache(self.cache_dir, model_identity(model.directory, how))
         lm = PlannedLM(model, self.scorers, cache, options, self.seed, self.told)
         manager = TaskManager(include_path=str(self.tasks_dir), include_defaults=False)
         loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
@@ -126,6 +122,12 @@ class Evaluation:
             }
             rows += [row | said for row in score_rows(results, name)]
         return {"rows": rows, "settings": settings, "why_stock": lm.why_stock}
+
+
+@functools.cache
+def _versions() -> list[str]:
+    """Of what computes answers."""
+    return [*(f"{name} {importlib.metadata.version(name)}" for name in LIBRARIES), code_version(*ENGINE)]
 
 
 def _compile_templates_once() -> None:
