@@ -79,3 +79,16 @@ def test_smaugs_reference_is_computed_once(ray_cluster: str, tmp_path: Path) -> 
     assert {(trial.directory / "reference/dpop").resolve() for trial in trials} == {run / "reference/dpop"}
     assert (run / "reference/dpop/manifest.json").exists()
     assert not (run / "train/dpop").exists()
+
+
+@pytest.mark.ray
+def test_the_quickstarts_trials_start_from_one_pretrained_model(ray_cluster: str, tmp_path: Path) -> None:
+    few = ["data.sources.skills.skills.rows=400", "data.sources.prose.python_library.max_documents=40"]
+    few += ["data.sources.code.python_library.max_documents=20", "model.tokenizer.train.vocabulary=600"]
+    few += ["train.pretrain.max_steps=4", "evaluate.limit=8", "sweep.searcher=random", "sweep.trials=2"]
+    run_stages(["sweep"], "quickstart", few, None, tmp_path, None, None, False)
+    trials = read_trials(tmp_path / "quickstart/sweep")
+    assert [trial.status for trial in trials] == ["finished"] * 2
+    pretrained = tmp_path / "quickstart/train/pretrain"
+    assert {(trial.directory / "train/pretrain").resolve() for trial in trials} == {pretrained}
+    assert len({trial.values["train.sft.learning_rate"] for trial in trials}) == 2
