@@ -87,7 +87,7 @@ def _family(order: Sequence[str], begin: int) -> tuple[int, str]:
     """Sorted texts from a place on that share a long beginning, at least half of each: where they end, and it."""
     shared = order[begin]
     end = begin + 1
-    while end < len(order):
+    while end < len(order) and order[end].startswith(shared[:WORTH]):
         longer = _common(shared, order[end])
         if len(longer) < WORTH or 2 * len(longer) < max(len(order[end]), len(order[begin])):
             break
