@@ -33,7 +33,21 @@ def number_of(name: str) -> int:
     return int(name.split("-")[1])
 
 
-class TPE(Searcher):  # type: ignore[misc]
+class _OnDisk(Searcher):  # type: ignore[misc]
+    """A searcher that Tune need not keep: all that it knows is what trials have left on disk."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: what it knows is on disk."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as above."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing, as above."""
+        return {}
+
+
+class TPE(_OnDisk):
     """Points by Optuna's TPE, after those of trials that were begun before.
 
     All that it knows is what trials have left on disk, so that a sweep goes on where it was killed.
@@ -88,18 +102,8 @@ class TPE(Searcher):  # type: ignore[misc]
             return None
         return [trial.last.score, trial.last.device_hours][: len(self._directions)]
 
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: what it knows is on disk."""
 
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as above."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing, as above."""
-        return {}
-
-
-class Asha(Searcher):  # type: ignore[misc]
+class Asha(_OnDisk):
     """Stretches of trials from rung to rung, each a trial of Tune's: one that goes on, else one that is new.
 
     Tune holds nothing for a halted trial. All that is known of trials is on disk, as above.
@@ -139,16 +143,6 @@ class Asha(Searcher):  # type: ignore[misc]
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """The stretch is over; how is on disk."""
         self._busy.pop(trial_id, None)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: what it knows is on disk."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing, as above."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing, as above."""
-        return {}
 
 
 def param_space(points: Sequence[Values]) -> dict[str, Any]:

@@ -82,21 +82,21 @@ def _note_finished(plan: Plan) -> None:
 
 def _search(job: Job, asked: Asked, plan: Plan, begin: Callable[[int, Values], None]) -> TPE | Asha | None:
     """What says which trial is next, where that is not the order of a grid."""
-    options, points, seed = asked.options, asked.points, job.recipe.seed
+    options, seed = asked.options, job.recipe.seed
     halts = options.scheduler == "asha"
-    drawn = None
-    if points is None:
+    drawn, order = None, list(range(asked.count))
+    values_of: Callable[[int], Values]
+    if asked.points is None:
         drawn = TPE(plan.sweep_dir, asked.space, asked.count, seed, begin, asked.modes, halts)
+        values_of = drawn.values_of
+    else:
+        random.Random(seed).shuffle(order)
+        values_of = asked.points.__getitem__
     if not halts:
         return drawn
     better = asked.objective.higher_is_better
     halving = Halving(plan.rungs.budgets, options.reduction_factor, asked.count, plan.by_loss, better)
-    order = list(range(asked.count))
-    if points is None:
-        assert drawn is not None
-        return Asha(plan.sweep_dir, halving, drawn.values_of, asked.modes[0], order)
-    random.Random(seed).shuffle(order)
-    return Asha(plan.sweep_dir, halving, points.__getitem__, asked.modes[0], order)
+    return Asha(plan.sweep_dir, halving, values_of, asked.modes[0], order)
 
 
 def _tuner(job: Job, asked: Asked, plan: Plan, room: int, search: TPE | Asha | None, watcher: Watcher) -> tune.Tuner:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 GRAM = 3  # tokens by which a place in a text is known again
 WIDTHS = ((0.9, 16), (0.7, 8), (0.4, 2))  # share of drafted tokens that must have been right, for so many at once
 MANY, FEW = WIDTHS[0][1], WIDTHS[-1][1]
+START = 0.55  # the share taken to be right before any was seen
 PROBE = 16  # steps without drafts before it is tried again
 FADE = 0.8  # of what earlier steps count for
 
@@ -31,7 +32,7 @@ class Drafts:
             _learn(own, text, prompt)
             self._texts.append(text)
             self._own.append(own)
-        self._right = 0.55
+        self._right = START
         self._without = 0
 
     def add(self, number: int, tokens: Sequence[int]) -> None:
