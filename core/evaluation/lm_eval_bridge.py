@@ -60,6 +60,7 @@ class Evaluation:
         loaded, DataError where they do not fit the task, RecipeError where the model is too short.
         """
         os.environ["TOKENIZERS_PARALLELISM"] = "true"
+        os.environ["DISABLE_MULTIPROC"] = "1"  # its bootstrap would fork a process that has Ray's and torch's threads
         import datasets
         import numpy as np
         import torch

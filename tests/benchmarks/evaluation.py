@@ -52,7 +52,7 @@ CASES: dict[str, tuple[list[str], int | None, dict[str, int]]] = {
     "10-shot HellaSwag": (["hellaswag_shots"], 10, {"4M": 80, "50M": 16}),
     "5-shot MMLU": (["mmlu_anatomy", "mmlu_high_school_biology"], 5, {"4M": 100, "50M": 64}),
     "BBH, chain of thought": (["bbh_cot_fewshot_boolean_expressions"], None, {"4M": 64, "50M": 32}),
-    "5-shot GSM8K": (["gsm8k"], 5, {"4M": 64, "50M": 16}),
+    "5-shot GSM8K": (["gsm8k"], 5, {"4M": 64, "50M": 32}),
 }
 # The local files have one split: examples are drawn from it.
 SHOTS = {
