@@ -67,6 +67,38 @@ def check(recipe: RecipeName, overrides: Overrides = None, scale: Scale = None, 
 
 
 @app.command(
+    help="Show what a recipe's training takes, before anything is started: memory, time, disk and money.\n\n"
+    "With --hardware: each phase's memory in its parts, steps, FLOPs, disk and time, and where it does not fit (exit "
+    "code 3) the settings with which it would. Without: what it takes on this machine and on common GPUs.\n\n"
+    "What is learned from is counted by a run of the same data where there is one; else it is what data.mixture says.",
+    epilog="Example: raycipe plan birbal-200k --hardware rtx4090        "
+    "Example: raycipe plan goat-7b --hardware 8xa100-80gb --price 1.9        "
+    "Example: raycipe plan moxin-7b --hardware 64xh100 data.mixture.tulu=326154 --json",
+)
+def plan(
+    recipe: RecipeName,
+    overrides: Overrides = None,
+    scale: Scale = None,
+    hardware: Annotated[
+        str | None,
+        typer.Option(help="rtx4090, 8xa100-80gb, ..., or here: this machine. Without a number: as many as are asked."),
+    ] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="Of a device's hour, in any currency.")] = None,
+    document_tokens: Annotated[
+        float, typer.Option(min=1, help="Tokens that a document has, where no run has counted them.")
+    ] = 300,
+    efficiency: Annotated[float, typer.Option(min=0.01, max=1, help="Of the hardware's peak that is reached.")] = 0.5,
+    runs_dir: RunsDir = Path("runs"),
+    run_name: RunName = None,
+    as_json: Json = False,
+) -> None:
+    from ray_jobs import plan as job
+
+    asked = job.Asked(recipe, scale, list(overrides or []), runs_dir, run_name, document_tokens, efficiency, price)
+    job.plan(asked, hardware, as_json)
+
+
+@app.command(
     help="Show what a recipe would train on, before anything is run.\n\n"
     "The first documents of each source, with what every row-wise step says of them. What each phase makes of those "
     "that are left, token by token, coloured by what is trained on, special tokens visible; of preference pairs, both "

@@ -32,6 +32,7 @@ ROOMS["recipe"] = LOWER | {"planning", "reporting", "tuning"}
 
 VERBS = ["recipes", "show", "check", "preview", "dedup", "curate", "tokenize", "train", "evaluate", "report", "run"]
 VERBS += ["runs", "infer", "win-rate", "contamination", "openness", "mt-bench", "compare", "leaderboard", "sweep"]
+VERBS += ["plan"]
 
 
 def imports(path: Path) -> set[str]:

@@ -16,6 +16,6 @@ def space() -> dict[str, Any]:
 
     return {
         "train.pretrain_2k.learning_rate": tune.loguniform(1e-6, 2e-5),
-        "data.mixture.stack": tune.choice([{"share": 0.05}, {"share": 0.15}, {"share": 0.3}]),
+        "data.mixture.stack": tune.choice([{"share": share, "tokens": None} for share in (0.05, 0.15, 0.3)]),
         "train.pretrain_4k.epochs": tune.choice([0.125, 0.25, 0.5]),
     }

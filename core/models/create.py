@@ -28,7 +28,8 @@ def create_model(
     from transformers import AutoModelForCausalLM
     from transformers.modeling_utils import set_zero3_state
 
-    declared = transformers_config(config, tokenizer)
+    ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    declared = transformers_config(config, len(tokenizer), **ids)
     state = torch.random.get_rng_state()
     torch.manual_seed(derive_seed(seed, "initial weights"))
     try:
@@ -42,8 +43,8 @@ def create_model(
     return model
 
 
-def transformers_config(config: ModelConfig, tokenizer: PreTrainedTokenizerFast) -> Any:
-    """The Hugging Face configuration that a recipe's model config stands for."""
+def transformers_config(config: ModelConfig, vocabulary: int, **ids: int | None) -> Any:
+    """The Hugging Face configuration that a recipe's model config stands for. ids: of its special tokens, by name."""
     from transformers import AutoConfig
 
     settings = config.model_dump(exclude={"architecture", "rope_theta", "sliding_window"})
@@ -51,14 +52,7 @@ def transformers_config(config: ModelConfig, tokenizer: PreTrainedTokenizerFast)
     settings["rope_parameters"] = {"rope_type": "default", "rope_theta": config.rope_theta}
     if config.architecture == "mistral":
         settings["sliding_window"] = config.sliding_window
-    return AutoConfig.for_model(
-        config.architecture,
-        vocab_size=len(tokenizer),
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        **settings,
-    )
+    return AutoConfig.for_model(config.architecture, vocab_size=vocabulary, **ids, **settings)
 
 
 def load_model(

@@ -12,6 +12,7 @@ import pytest
 from core.recipe.resolve import load_recipe
 from core.tuning.trials import read_trials
 from ray_jobs.run import run_stages
+from ray_jobs.sweep_recipe import fixed_overrides, value_overrides
 from ray_jobs.sweep_space import families, load_space
 
 DIFFERENT = "seed=7"  # of which the two trials drawn differ in their data
@@ -29,6 +30,15 @@ def swept(name: str, runs: Path, *overrides: str) -> tuple[Path, list[Any]]:
 def test_every_family_has_a_recipe_that_names_it() -> None:
     named = {load_recipe(recipe).recipe.sweep.space: recipe for recipe in [*RECIPES.values(), "quickstart"]}  # type: ignore[union-attr]
     assert sorted(named) == families()
+
+
+@pytest.mark.parametrize("name", families())
+def test_a_familys_whole_space_is_allowed_by_its_full_recipe(name: str) -> None:
+    recipe = RECIPES.get(name, name)
+    declared = load_recipe(recipe).recipe
+    for values in load_space(name, Path()).probes():
+        trial = load_recipe(recipe, None, [*fixed_overrides(declared, values), *value_overrides(values)])
+        assert trial.recipe.train
 
 
 def test_birbals_budget_allows_the_papers_three_runs_and_nothing_dearer() -> None:

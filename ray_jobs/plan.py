@@ -1,0 +1,383 @@
+"""`raycipe plan`: what a recipe takes before anything is started: memory, time, disk and money, on given hardware."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from core.artifacts.stage import read_manifest
+from core.errors import RecipeError, ResourceError
+from core.planning.hardware import COMMON, HERE, Hardware, find_hardware
+from core.planning.plan import PhasePlan, disk_needed, fitting_changes, plan_phase
+from core.planning.shape import Shape, shape_of
+from core.planning.work import Held, counted, declared
+from core.recipe.resolve import Resolved, load_recipe
+from core.recipe.schema import Recipe
+from core.reporting.formats import count, duration, percent, short_count, size
+from core.training.options import Phase
+from core.tuning.options import Sweep
+from core.tuning.rungs import Rungs
+from core.tuning.space import Space, Values
+from ray_jobs.sweep_data import shared_phases
+from ray_jobs.sweep_recipe import fixed_overrides, value_overrides
+from ray_jobs.sweep_space import load_space
+from ray_jobs.train import choose_workers
+from ray_jobs.training_table import WORDY
+
+SAMPLED = 12  # points of a space that stand for all
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The command: a recipe, and what no recipe says. document_tokens: of a document; price: of a device's hour."""
+
+    name: str
+    scale: str | None
+    overrides: list[str]
+    runs_dir: Path
+    run_name: str | None
+    document_tokens: float
+    efficiency: float
+    price: float | None
+
+    def resolved(self, more: list[str] | None = None) -> Resolved:
+        """The recipe, with further changes."""
+        return load_recipe(self.name, self.scale, [*self.overrides, *(more or [])])
+
+
+@dataclass
+class Planner:
+    """Plans recipes that differ in a few values; a model's shape is found once."""
+
+    asked: Asked
+    shapes: dict[bytes, Shape] = field(default_factory=dict)
+    trials: list[Resolved] = field(default_factory=list)
+
+    def phases(self, resolved: Resolved, hardware: Hardware) -> dict[str, PhasePlan]:
+        """Each phase on the hardware. Raises ResourceError where that is fewer devices than the recipe asks for."""
+        recipe = resolved.recipe
+        wanted = recipe.resources.workers
+        if hardware.gpu and recipe.resources.device == "cpu":
+            raise RecipeError(f"--hardware {hardware.name}: resources.device is cpu; take resources.device=auto")
+        cluster = hardware.cluster(1 if wanted == "auto" else wanted)
+        known = _counted(resolved, self.asked.runs_dir / (self.asked.run_name or resolved.run_name))
+        plans = {}
+        for name, phase in recipe.train.items():
+            workers, _ = choose_workers(recipe, phase, name, cluster)
+            held = known.get(name) or self._declared(recipe, phase)
+            shape = self.shape(recipe, phase)
+            plans[name] = plan_phase(phase, shape, held, workers, hardware, self.asked.efficiency)
+        return plans
+
+    def shape(self, recipe: Recipe, phase: Phase) -> Shape:
+        """What a phase trains."""
+        key = orjson.dumps([recipe.model.model_dump(), phase.method, phase.lora.model_dump()])
+        if key not in self.shapes:
+            self.shapes[key] = shape_of(recipe.model, phase)
+        return self.shapes[key]
+
+    def sweep(self, resolved: Resolved, hardware: Hardware) -> dict[str, Any] | None:
+        """Device-hours of a sweep: what trials share once, and of each point of the space the phases that differ.
+
+        Points stand for all where trials are drawn by chance or by TPE. Of asha, as many come to each rung as its
+        reduction factor lets; of other schedulers all are taken to come to their end.
+        """
+        recipe = resolved.recipe
+        options = recipe.sweep
+        if options is None:
+            return None
+        space = load_space(options.space, resolved.directory)
+        points, count = _points(space, options, recipe.seed)
+        if not self.trials:
+            changes = ([*fixed_overrides(recipe, values), *value_overrides(values)] for values in points)
+            self.trials.extend(map(self.asked.resolved, changes))
+        shared = shared_phases(recipe, space.keys)
+        once: list[float | None] = []
+        again: list[float | None] = []
+        for trial in self.trials:
+            hours = {name: plan.device_hours for name, plan in self.phases(trial, hardware).items()}
+            once = [hours.pop(name) for name in shared]
+            again += hours.values()
+        total = _known_sum([*once, *again])
+        if total is not None:
+            share = _share_trained(options) * count / len(self.trials)
+            total = (_known_sum(once) or 0.0) + share * (_known_sum(again) or 0.0)
+        return {"trials": count, "device_hours": total, "cost": self.cost(total)}
+
+    def cost(self, device_hours: float | None) -> float | None:
+        """Money, where a price is known."""
+        price = self.asked.price
+        return None if price is None or device_hours is None else price * device_hours
+
+    def _declared(self, recipe: Recipe, phase: Phase) -> Held:
+        return declared(phase, recipe.data.sources, recipe.data.mixture, self.asked.document_tokens)
+
+
+def plan(asked: Asked, hardware: str | None, as_json: bool) -> None:
+    """Prints the plan. Ends with exit code 3 where the recipe does not fit the hardware that is named."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # which kernels it lacks: nothing is computed
+    resolved = asked.resolved()
+    planner = Planner(asked)
+    for phase in resolved.recipe.train.values():
+        planner.shape(resolved.recipe, phase)  # what is wrong with the model is so on any hardware
+    if hardware is not None:
+        told = told_on(planner, resolved, find_hardware(hardware))
+        _show(told, as_json, _phases_table(told), _totals(told))
+        if not told["fits"]:
+            print(*_misfits(told), sep="\n", file=sys.stderr)
+            sys.exit(ResourceError.exit_code)
+        return
+    gpus = COMMON if resolved.recipe.resources.device != "cpu" else ()
+    choices = [each for name in (HERE, *gpus) if (each := _told_or_none(planner, resolved, name)) is not None]
+    told = {"recipe": resolved.recipe.name, "choices": choices}
+    _show(told, as_json, _choices_table(choices), [])
+
+
+def told_on(planner: Planner, resolved: Resolved, hardware: Hardware) -> dict[str, Any]:
+    """A plan as JSON has it: sizes in bytes, times in seconds and device-hours, null for what is not known.
+
+    Sums are of the phases of which it is known; the others are `not_counted`.
+    """
+    recipe = resolved.recipe
+    plans = planner.phases(resolved, hardware)
+    hours = _known_sum([plan.device_hours for plan in plans.values()])
+    unfit = {name: plan for name, plan in plans.items() if not plan.fits}
+    return {
+        "recipe": recipe.name,
+        "hardware": {
+            "name": hardware.name,
+            "gpu": hardware.gpu,
+            "memory_bytes": hardware.memory_bytes,
+            "peak_flops": hardware.peak_flops,
+        },
+        "assumed": {key: getattr(planner.asked, key) for key in ("document_tokens", "efficiency", "price")},
+        "phases": {name: plan.as_json() | {"cost": planner.cost(plan.device_hours)} for name, plan in plans.items()},
+        "fits": not unfit,
+        "would_fit": {
+            name: [
+                [
+                    f"train.{name}.{key}={value if isinstance(value, str) else json.dumps(value)}"
+                    for key, value in changes.items()
+                ]
+                for changes in fitting_changes(plan, lambda phase: planner.shape(recipe, phase), hardware.gpu)
+            ]
+            for name, plan in unfit.items()
+        },
+        "seconds": _known_sum([plan.seconds for plan in plans.values()]),
+        "device_hours": hours,
+        "cost": planner.cost(hours),
+        "not_counted": [name for name, plan in plans.items() if plan.seconds is None],
+        "disk_bytes": disk_needed(list(plans.values())),
+        "sweep": planner.sweep(resolved, hardware),
+    }
+
+
+def _told_or_none(planner: Planner, resolved: Resolved, name: str) -> dict[str, Any] | None:
+    """None where the recipe asks for devices that are not there at all."""
+    try:
+        return told_on(planner, resolved, find_hardware(name))
+    except ResourceError:
+        return None
+
+
+def _counted(resolved: Resolved, run_dir: Path) -> dict[str, Held]:
+    """What a run with the same data and model has counted of each phase that is the same there."""
+    if read_manifest(run_dir / "tokenize") is None:
+        return {}
+    recipe, there = resolved.recipe, load_recipe(str(run_dir / "recipe.yaml")).recipe
+    if (recipe.data, recipe.model, recipe.seed) != (there.data, there.model, there.seed):
+        return {}
+    phases = orjson.loads((run_dir / "tokenize" / "summary.json").read_bytes())["phases"]
+    return {
+        name: counted(phases[name]["train"])
+        for name, phase in recipe.train.items()
+        if name in there.train and there.train[name].data == phase.data
+    }
+
+
+def _points(space: Space, options: Sweep, seed: int) -> tuple[list[Values], int]:
+    """Points that stand for all trials, and how many trials there are."""
+    if options.searcher == "grid":
+        points = space.grid(options.grid_points)[: options.trials]
+        return points, len(points)
+    trials = options.trials or 0
+    return space.random(min(trials, SAMPLED), seed), trials
+
+
+def _known_sum(values: Sequence[float | None]) -> float | None:
+    """Of those that are known; None where none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def _share_trained(options: Sweep) -> float:
+    """How much of all trials' training is done, where asha ends most of them at a rung."""
+    if options.scheduler != "asha":
+        return 1.0
+    budgets = (0, *Rungs.of(options).budgets)
+    trained = 0.0
+    for rung, (begin, end) in enumerate(itertools.pairwise(budgets)):
+        trained += (end - begin) / options.reduction_factor**rung
+    return trained / budgets[-1]
+
+
+def _show(told: dict[str, Any], as_json: bool, table: Table, lines: list[str]) -> None:
+    if as_json:
+        print(json.dumps(told))
+        return
+    console = Console()
+    console.print(table)
+    for line in [*lines, *_notes(told)]:
+        console.print(Text(line))
+
+
+def _phases_table(told: dict[str, Any]) -> Table:
+    """A column for each phase."""
+    phases = told["phases"]
+    table = Table(box=None, header_style="bold")
+    table.add_column(Text(f"{told['recipe']} on {_short(told['hardware']['name'])}"))
+    for name in phases:
+        table.add_column(Text(name), justify="right")
+    for heading, write in ROWS.items():
+        cells = [write(phase) for phase in phases.values()]
+        if any(cells):
+            table.add_row(heading, *(Text(cell or "–") for cell in cells))
+    return table
+
+
+def _choices_table(choices: list[dict[str, Any]]) -> Table:
+    table = Table("hardware", box=None, header_style="bold")
+    for heading in ("devices", "memory", "needed", "fits", "time", "device-hours", "cost"):
+        table.add_column(heading, justify="right")
+    for told in choices:
+        largest = max(told["phases"].values(), key=lambda phase: phase["memory"]["total"] / phase["memory_available"])
+        table.add_row(
+            Text(_short(told["hardware"]["name"])),
+            count(max(phase["workers"] for phase in told["phases"].values())),
+            size(largest["memory_available"]),
+            size(largest["memory"]["total"]),
+            "yes" if told["fits"] else "no",
+            *(Text(_known(told[key], write)) for key, write in (("seconds", _time), ("device_hours", _hours))),
+            Text(_known(told["cost"], _money)),
+        )
+    return table
+
+
+def _totals(told: dict[str, Any]) -> list[str]:
+    but = f" without {', '.join(told['not_counted'])}" if told["not_counted"] else ""
+    lines = [f"in all{but}: {_known(told['seconds'], _time)}, {_known(told['device_hours'], _hours)} device-hours"]
+    lines[0] += f", costs {_money(told['cost'])}" if told["cost"] is not None else ""
+    lines[0] += f"; {size(told['disk_bytes'])} of disk at most"
+    if told["sweep"] is not None:
+        swept = told["sweep"]
+        lines.append(f"its sweep: {swept['trials']} trials, {_known(swept['device_hours'], _hours)} device-hours")
+        lines[1] += f", costs {_money(swept['cost'])}" if swept["cost"] is not None else ""
+    return lines
+
+
+def _notes(told: dict[str, Any]) -> list[str]:
+    """What the figures rest on."""
+    first = told if "phases" in told else told["choices"][0]
+    reached, tokens = percent(first["assumed"]["efficiency"]), first["assumed"]["document_tokens"]
+    lines = [
+        f"taken: {reached} of the peak is reached; a document has {tokens:g} tokens, where no run has counted them. "
+        "Not counted: curation, validation, checkpoints, scoring, and what workers wait for each other."
+    ]
+    for name, phase in first["phases"].items():
+        unknown = phase["sources_of_unknown_size"]
+        if unknown and not phase["max_steps"]:
+            why = "its time is not known" if phase["steps"] is None else "they are not counted"
+            lines.append(
+                f"{name}: how much {', '.join(unknown)} hold is not in the recipe, and {why}; to say it: "
+                f"data.mixture.{unknown[0]}=20000"
+            )
+    slow = [name for name, phase in first["phases"].items() if phase["precision"] == "fp32"]
+    if slow and any(each["hardware"]["gpu"] for each in told.get("choices", [told])):
+        lines.append(
+            f"{', '.join(slow)}: on GPUs precision fp32 has no known speed, and so no time; see precision=bf16"
+        )
+    return lines
+
+
+def _misfits(told: dict[str, Any]) -> list[str]:
+    lines = []
+    for name, changes in told["would_fit"].items():
+        phase = told["phases"][name]
+        needed, available = size(phase["memory"]["total"]), size(phase["memory_available"])
+        would = "; with ".join(" ".join(each) for each in changes)
+        hint = f"It would fit with {would}" if would else "Take more or larger devices"
+        device = told["hardware"]["name"]
+        lines.append(f"error: train.{name}: needs {needed} on each {device}, which has {available}. {hint}")
+    return lines
+
+
+def _short(device: str) -> str:
+    return " ".join(re.sub(WORDY, " ", device).split())
+
+
+def _known(value: float | None, write: Callable[[float], str]) -> str:
+    return "–" if value is None else write(value)
+
+
+def _time(seconds: float) -> str:
+    return duration(seconds) if seconds < 48 * 3600 else f"{seconds / 86400:,.1f} days"
+
+
+def _hours(value: float) -> str:
+    return count(value) if value >= 100 else f"{value:.3g}"
+
+
+def _money(value: float) -> str:
+    return count(value) if value >= 100 else f"{value:.2f}"
+
+
+def _figure(key: str, write: Callable[[float], str]) -> Callable[[Mapping[str, Any]], str | None]:
+    return lambda phase: None if phase[key] is None else write(phase[key])
+
+
+def _part(key: str) -> Callable[[Mapping[str, Any]], str | None]:
+    return lambda phase: size(phase["memory"][key]) if phase["memory"][key] else None
+
+
+ROWS: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "method": lambda phase: phase["method"],
+    "workers": _figure("workers", count),
+    "parameters": _figure("parameters", short_count),
+    "trained": _figure("trainable_parameters", short_count),
+    "steps": _figure("steps", count),
+    "tokens": _figure("tokens", short_count),
+    "FLOPs of the model": _figure("flops", lambda value: f"{value:.3g}"),
+    "memory: weights": _part("weights"),
+    "  gradients": _part("gradients"),
+    "  optimizer": _part("optimizer"),
+    "  activations": _part("activations"),
+    "  logits": _part("logits"),
+    "  buffers": _part("buffers"),
+    "  kept free": _part("reserve"),
+    "  in all": _part("total"),
+    "  of": _figure("memory_available", size),
+    "host's memory": _part("host"),
+    "fits": lambda phase: "yes" if phase["fits"] else "no",
+    "disk": _figure("disk_bytes", size),
+    "time": _figure("seconds", _time),
+    "device-hours": _figure("device_hours", _hours),
+    "cost": _figure("cost", _money),
+}
+
+
+if __name__ == "__main__":
+    from ray_jobs.cli import job_main
+
+    job_main("plan")
