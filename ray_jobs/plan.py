@@ -259,7 +259,8 @@ def _phases_table(told: dict[str, Any]) -> Table:
 
 def _choices_table(choices: list[dict[str, Any]]) -> Table:
     table = Table("hardware", box=None, header_style="bold")
-    for heading in ("devices", "memory", "needed", "fits", "time", "device-hours", "cost"):
+    priced = any(told["cost"] is not None for told in choices)
+    for heading in ("devices", "memory", "needed", "fits", "time", "device-hours", *(["cost"] if priced else [])):
         table.add_column(heading, justify="right")
     for told in choices:
         largest = max(told["phases"].values(), key=lambda phase: phase["memory"]["total"] / phase["memory_available"])
@@ -270,7 +271,7 @@ def _choices_table(choices: list[dict[str, Any]]) -> Table:
             size(largest["memory"]["total"]),
             "yes" if told["fits"] else "no",
             *(Text(_known(told[key], write)) for key, write in (("seconds", _time), ("device_hours", _hours))),
-            Text(_known(told["cost"], _money)),
+            *([Text(_known(told["cost"], _money))] if priced else []),
         )
     return table
 

@@ -78,7 +78,7 @@ def test_a_day_of_one_gpu_is_what_birbal_takes(plan: Any) -> None:
 
 
 def test_moxins_two_trillion_tokens_cost_what_its_authors_paid(plan: Any) -> None:
-    """Its page says 160,000 dollars, of pretraining; here at 2 dollars for an H100's hour."""
+    """160,000 dollars (https://moxin-ai.org/en/technology); here of two phases, at 2 dollars for an H100's hour."""
     found = plan("moxin-7b", "--hardware", "64xh100", "--price", "2", "--json").json
     assert found["not_counted"] == ["capability", "sft"]
     assert 120_000 < found["cost"] < 200_000
