@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from rich.text import Text
 from core.artifacts.stage import read_manifest
 from core.errors import RecipeError, ResourceError
 from core.planning.hardware import COMMON, HERE, Hardware, find_hardware
+from core.planning.memory import memory_of
 from core.planning.plan import PhasePlan, disk_needed, fitting_changes, plan_phase
 from core.planning.shape import Shape, shape_of
 from core.planning.work import Held, counted, declared
@@ -30,6 +32,7 @@ from core.training.options import Phase
 from core.tuning.options import Sweep
 from core.tuning.rungs import Rungs
 from core.tuning.space import Space, Values
+from ray_jobs.sweep_check import sweep_points
 from ray_jobs.sweep_data import shared_phases
 from ray_jobs.sweep_recipe import fixed_overrides, value_overrides
 from ray_jobs.sweep_space import load_space
@@ -64,6 +67,7 @@ class Planner:
     asked: Asked
     shapes: dict[bytes, Shape] = field(default_factory=dict)
     trials: list[Resolved] = field(default_factory=list)
+    manifests: dict[Path, Any] = field(default_factory=dict)
 
     def phases(self, resolved: Resolved, hardware: Hardware) -> dict[str, PhasePlan]:
         """Each phase on the hardware. Raises ResourceError where that is fewer devices than the recipe asks for."""
@@ -72,13 +76,28 @@ class Planner:
         if hardware.gpu and recipe.resources.device == "cpu":
             raise RecipeError(f"--hardware {hardware.name}: resources.device is cpu; take resources.device=auto")
         cluster = hardware.cluster(1 if wanted == "auto" else wanted)
-        known = _counted(resolved, self.asked.runs_dir / (self.asked.run_name or resolved.run_name))
+        known = self._counted(recipe, self.asked.runs_dir / (self.asked.run_name or resolved.run_name))
         plans = {}
         for name, phase in recipe.train.items():
             workers, _ = choose_workers(recipe, phase, name, cluster)
             held = known.get(name) or self._declared(recipe, phase)
             shape = self.shape(recipe, phase)
-            plans[name] = plan_phase(phase, shape, held, workers, hardware, self.asked.efficiency)
+            length = phase.data.sequence_length
+            if shape.longest is not None and length > shape.longest:
+                raise RecipeError(
+                    f"train.{name}.data.sequence_length: found {length} tokens; expected at most the model's "
+                    f"{shape.longest}"
+                )
+            plans[name] = plan_phase(
+                phase,
+                shape,
+                held,
+                workers,
+                hardware,
+                self.asked.efficiency,
+                recipe.model.attention,
+                recipe.resources.cpus_per_worker,
+            )
         return plans
 
     def shape(self, recipe: Recipe, phase: Phase) -> Shape:
@@ -88,33 +107,64 @@ class Planner:
             self.shapes[key] = shape_of(recipe.model, phase)
         return self.shapes[key]
 
+    def changes(self, recipe: Recipe, name: str, plan: PhasePlan, gpu: bool) -> list[list[str]]:
+        """With which a phase that does not fit would, as on the command line."""
+
+        def memory(phase: Phase) -> float:
+            shape = self.shape(recipe, phase)
+            return memory_of(shape, phase, plan.workers, gpu=gpu, attention=recipe.model.attention).total
+
+        def written(changes: Mapping[str, Any]) -> list[str]:
+            return [
+                f"train.{name}.{key}={value if isinstance(value, str) else json.dumps(value)}"
+                for key, value in changes.items()
+            ]
+
+        def allowed(changes: Mapping[str, Any]) -> bool:
+            try:
+                self.asked.resolved(written(changes))
+            except RecipeError:
+                return False
+            return True
+
+        return list(map(written, fitting_changes(plan, memory, allowed, gpu=gpu)))
+
     def sweep(self, resolved: Resolved, hardware: Hardware) -> dict[str, Any] | None:
         """Device-hours of a sweep: what trials share once, and of each point of the space the phases that differ.
 
-        Points stand for all where trials are drawn by chance or by TPE. Of asha, as many come to each rung as its
-        reduction factor lets; of other schedulers all are taken to come to their end.
+        Points stand for all where there are many, or where TPE draws them. Of asha, as many come to each rung as its
+        reduction factor lets; of other schedulers all are taken to come to their end. `problem` where the space does
+        not fit the recipe or a trial the hardware: the recipe itself may be trained all the same.
         """
         recipe = resolved.recipe
         options = recipe.sweep
         if options is None:
             return None
-        space = load_space(options.space, resolved.directory)
-        points, count = _points(space, options, recipe.seed)
-        if not self.trials:
-            changes = ([*fixed_overrides(recipe, values), *value_overrides(values)] for values in points)
-            self.trials.extend(map(self.asked.resolved, changes))
+        try:
+            space = load_space(options.space, resolved.directory)
+            points, count = _points(space, options, recipe.seed)
+            if not self.trials:
+                changes = ([*fixed_overrides(recipe, values), *value_overrides(values)] for values in points)
+                self.trials.extend(map(self.asked.resolved, changes))
+            planned = [self.phases(trial, hardware) for trial in self.trials]
+        except (RecipeError, ResourceError) as error:
+            return {"trials": None, "device_hours": None, "cost": None, "problem": str(error)}
         shared = shared_phases(recipe, space.keys)
-        once: list[float | None] = []
+        once = [planned[0][name].device_hours for name in shared]
         again: list[float | None] = []
-        for trial in self.trials:
-            hours = {name: plan.device_hours for name, plan in self.phases(trial, hardware).items()}
-            once = [hours.pop(name) for name in shared]
-            again += hours.values()
+        for plans in planned:
+            differing = [plan for name, plan in plans.items() if name not in shared]
+            for place, plan in enumerate(differing):
+                reference = plan.reference_hours if place == 0 else 0.0  # of a model that all trials begin with
+                again.append(None if plan.device_hours is None else plan.device_hours - reference)
+            once += [plan.reference_hours for plan in differing[:1] if plans is planned[0]]
         total = _known_sum([*once, *again])
         if total is not None:
-            share = _share_trained(options) * count / len(self.trials)
+            share = _trainings(options, count) / len(planned)
             total = (_known_sum(once) or 0.0) + share * (_known_sum(again) or 0.0)
-        return {"trials": count, "device_hours": total, "cost": self.cost(total)}
+        misfit = next((name for plans in planned for name, plan in plans.items() if not plan.fits), None)
+        problem = f"train.{misfit} of a trial, on {planned[0][misfit].workers}, does not fit" if misfit else None
+        return {"trials": count, "device_hours": total, "cost": self.cost(total), "problem": problem}
 
     def cost(self, device_hours: float | None) -> float | None:
         """Money, where a price is known."""
@@ -124,23 +174,60 @@ class Planner:
     def _declared(self, recipe: Recipe, phase: Phase) -> Held:
         return declared(phase, recipe.data.sources, recipe.data.mixture, self.asked.document_tokens)
 
+    def _counted(self, recipe: Recipe, run_dir: Path) -> dict[str, Held]:
+        """What a run has counted of each phase whose documents, tokenizer and settings were those of the recipe."""
+        if run_dir not in self.manifests:
+            stages = [read_manifest(run_dir / stage) for stage in ("curate", "tokenize")]
+            self.manifests[run_dir] = None
+            if None not in stages:
+                summary = orjson.loads((run_dir / "tokenize" / "summary.json").read_bytes())
+                self.manifests[run_dir] = (*stages, summary["phases"])
+        if self.manifests[run_dir] is None:
+            return {}
+        curated, tokenized, phases = self.manifests[run_dir]
+        data, model = recipe.data.model_dump(mode="json"), recipe.model
+        tokenizer = model.tokenizer and model.tokenizer.model_dump(mode="json")
+        base = None if model.tokenizer else [model.base, model.revision]
+        same = (
+            {key: value for key, value in curated["recipe"].items() if key != "order"} == data
+            and (tokenized["recipe"]["tokenizer"], tokenized["recipe"]["base"]) == (tokenizer, base)
+            and curated["seed"] == tokenized["seed"] == recipe.seed
+            and tokenized["inputs"]["curate"] == curated["fingerprint"]
+        )
+        return {
+            name: counted(phases[name]["train"])
+            for name, phase in recipe.train.items()
+            if same and tokenized["recipe"]["phases"].get(name) == phase.data.model_dump(mode="json")
+        }
+
 
 def plan(asked: Asked, hardware: str | None, as_json: bool) -> None:
     """Prints the plan. Ends with exit code 3 where the recipe does not fit the hardware that is named."""
+    for option in ("document_tokens", "efficiency", "price"):
+        if not math.isfinite(getattr(asked, option) or 0.0):
+            raise RecipeError(f"--{option.replace('_', '-')}: found {getattr(asked, option)}, expected a number")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # which kernels it lacks: nothing is computed
     resolved = asked.resolved()
     planner = Planner(asked)
     for phase in resolved.recipe.train.values():
         planner.shape(resolved.recipe, phase)  # what is wrong with the model is so on any hardware
     if hardware is not None:
-        told = told_on(planner, resolved, find_hardware(hardware))
+        cpus = resolved.recipe.resources.device == "cpu"
+        told = told_on(planner, resolved, find_hardware(hardware, cpus=cpus))
         _show(told, as_json, _phases_table(told), _totals(told))
         if not told["fits"]:
             print(*_misfits(told), sep="\n", file=sys.stderr)
             sys.exit(ResourceError.exit_code)
         return
-    gpus = COMMON if resolved.recipe.resources.device != "cpu" else ()
-    choices = [each for name in (HERE, *gpus) if (each := _told_or_none(planner, resolved, name)) is not None]
+    cpus = resolved.recipe.resources.device == "cpu"
+    choices = []
+    for name in (HERE,) if cpus else (HERE, *COMMON):
+        try:
+            choices.append(told_on(planner, resolved, find_hardware(name, cpus=cpus)))
+        except ResourceError as error:  # it asks for devices that are not here at all
+            missing = error
+    if not choices:
+        raise missing
     told = {"recipe": resolved.recipe.name, "choices": choices}
     _show(told, as_json, _choices_table(choices), [])
 
@@ -165,16 +252,7 @@ def told_on(planner: Planner, resolved: Resolved, hardware: Hardware) -> dict[st
         "assumed": {key: getattr(planner.asked, key) for key in ("document_tokens", "efficiency", "price")},
         "phases": {name: plan.as_json() | {"cost": planner.cost(plan.device_hours)} for name, plan in plans.items()},
         "fits": not unfit,
-        "would_fit": {
-            name: [
-                [
-                    f"train.{name}.{key}={value if isinstance(value, str) else json.dumps(value)}"
-                    for key, value in changes.items()
-                ]
-                for changes in fitting_changes(plan, lambda phase: planner.shape(recipe, phase), hardware.gpu)
-            ]
-            for name, plan in unfit.items()
-        },
+        "would_fit": {name: planner.changes(recipe, name, plan, hardware.gpu) for name, plan in unfit.items()},
         "seconds": _known_sum([plan.seconds for plan in plans.values()]),
         "device_hours": hours,
         "cost": planner.cost(hours),
@@ -192,28 +270,12 @@ def _told_or_none(planner: Planner, resolved: Resolved, name: str) -> dict[str, 
         return None
 
 
-def _counted(resolved: Resolved, run_dir: Path) -> dict[str, Held]:
-    """What a run with the same data and model has counted of each phase that is the same there."""
-    if read_manifest(run_dir / "tokenize") is None:
-        return {}
-    recipe, there = resolved.recipe, load_recipe(str(run_dir / "recipe.yaml")).recipe
-    if (recipe.data, recipe.model, recipe.seed) != (there.data, there.model, there.seed):
-        return {}
-    phases = orjson.loads((run_dir / "tokenize" / "summary.json").read_bytes())["phases"]
-    return {
-        name: counted(phases[name]["train"])
-        for name, phase in recipe.train.items()
-        if name in there.train and there.train[name].data == phase.data
-    }
-
-
 def _points(space: Space, options: Sweep, seed: int) -> tuple[list[Values], int]:
     """Points that stand for all trials, and how many trials there are."""
-    if options.searcher == "grid":
-        points = space.grid(options.grid_points)[: options.trials]
-        return points, len(points)
-    trials = options.trials or 0
-    return space.random(min(trials, SAMPLED), seed), trials
+    points = sweep_points(options, space, seed)
+    if points is None:
+        return space.random(min(options.trials or 1, SAMPLED), seed), options.trials or 1
+    return points[:: -(-len(points) // SAMPLED)], len(points)
 
 
 def _known_sum(values: Sequence[float | None]) -> float | None:
@@ -222,15 +284,16 @@ def _known_sum(values: Sequence[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def _share_trained(options: Sweep) -> float:
-    """How much of all trials' training is done, where asha ends most of them at a rung."""
+def _trainings(options: Sweep, count: int) -> float:
+    """How many whole trainings so many trials come to, where asha ends most of them at a rung."""
     if options.scheduler != "asha":
-        return 1.0
+        return float(count)
     budgets = (0, *Rungs.of(options).budgets)
-    trained = 0.0
-    for rung, (begin, end) in enumerate(itertools.pairwise(budgets)):
-        trained += (end - begin) / options.reduction_factor**rung
-    return trained / budgets[-1]
+    trained, there = 0.0, count
+    for begin, end in itertools.pairwise(budgets):
+        trained += there * (end - begin) / budgets[-1]
+        there = max(1, there // options.reduction_factor)
+    return trained
 
 
 def _show(told: dict[str, Any], as_json: bool, table: Table, lines: list[str]) -> None:
@@ -280,11 +343,13 @@ def _totals(told: dict[str, Any]) -> list[str]:
     but = f" without {', '.join(told['not_counted'])}" if told["not_counted"] else ""
     lines = [f"in all{but}: {_known(told['seconds'], _time)}, {_known(told['device_hours'], _hours)} device-hours"]
     lines[0] += f", costs {_money(told['cost'])}" if told["cost"] is not None else ""
-    lines[0] += f"; {size(told['disk_bytes'])} of disk at most"
-    if told["sweep"] is not None:
-        swept = told["sweep"]
-        lines.append(f"its sweep: {swept['trials']} trials, {_known(swept['device_hours'], _hours)} device-hours")
-        lines[1] += f", costs {_money(swept['cost'])}" if swept["cost"] is not None else ""
+    lines[0] += f"; {size(told['disk_bytes'])} of disk at most for checkpoints and models"
+    swept = told["sweep"]
+    if swept is not None and swept["trials"] is not None:
+        line = f"its sweep{but}: {swept['trials']} trials, {_known(swept['device_hours'], _hours)} device-hours"
+        lines.append(line + (f", costs {_money(swept['cost'])}" if swept["cost"] is not None else ""))
+    if swept is not None and swept["problem"]:
+        lines.append(f"its sweep: {swept['problem']}")
     return lines
 
 
@@ -294,15 +359,16 @@ def _notes(told: dict[str, Any]) -> list[str]:
     reached, tokens = percent(first["assumed"]["efficiency"]), first["assumed"]["document_tokens"]
     lines = [
         f"taken: {reached} of the peak is reached; a document has {tokens:g} tokens, where no run has counted them. "
-        "Not counted: curation, validation, checkpoints, scoring, and what workers wait for each other."
+        "Not counted: curation, validation, checkpoints, scoring, what workers wait for each other; of disk, documents "
+        "and tokens."
     ]
     for name, phase in first["phases"].items():
         unknown = phase["sources_of_unknown_size"]
         if unknown and not phase["max_steps"]:
             why = "its time is not known" if phase["steps"] is None else "they are not counted"
             lines.append(
-                f"{name}: how much {', '.join(unknown)} hold is not in the recipe, and {why}; to say it: "
-                f"data.mixture.{unknown[0]}=20000"
+                f"{name}: how much {', '.join(unknown)} hold is not in the recipe, and {why}; numbers of documents in "
+                "data.mixture say it"
             )
     slow = [name for name, phase in first["phases"].items() if phase["precision"] == "fp32"]
     if slow and any(each["hardware"]["gpu"] for each in told.get("choices", [told])):

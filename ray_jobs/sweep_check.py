@@ -60,7 +60,7 @@ def check_sweep(job: Job) -> Asked:
     if options is None:
         raise RecipeError(f"{job.resolved.tree.path}: sweep.space says what is tried, and is not there")
     space = load_space(options.space, job.resolved.directory)
-    points = _points(options, space, job.recipe.seed)
+    points = sweep_points(options, space, job.recipe.seed)
     check_data_keys(space)
     _check_points(job, space, points)
     resolved = resolve(job, space.some_point())
@@ -94,7 +94,8 @@ def concurrency(job: Job, asked: Asked) -> int:
     return max(1, min(room, asked.options.concurrent or room))
 
 
-def _points(options: Sweep, space: Space, seed: int) -> list[Values] | None:
+def sweep_points(options: Sweep, space: Space, seed: int) -> list[Values] | None:
+    """The trials of a grid, or of chance; None where TPE draws them as it goes."""
     if options.searcher == "optuna":
         return None
     if options.searcher == "random":

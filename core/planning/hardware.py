@@ -82,14 +82,15 @@ class Hardware:
         return self.memory_bytes if self.gpu else self.memory_bytes / workers
 
 
-def find_hardware(name: str) -> Hardware:
+def find_hardware(name: str, *, cpus: bool = False) -> Hardware:
     """The hardware that is called "rtx4090", "8xa100-80gb", "64 x H100", or "here": this machine.
 
-    Without a number before the name it is as many devices as a recipe asks for. Raises RecipeError for a name that is
+    Without a number before the name it is as many devices as a recipe asks for. cpus: of this machine its CPUs, also
+    where it has GPUs. Raises RecipeError for a name that is
     not known, and for a size of memory that the device is not made with.
     """
     if _bare(name) == HERE:
-        return this_machine()
+        return this_machine(cpus=cpus)
     found = re.fullmatch(r"(?:(\d+)\s*[x×*]\s*)?(.+?)(?:[\s_-]*(\d+)\s*gi?b)?", name.strip().lower())
     known = {_bare(each): each for each in MEMORY_GIB}
     device = known.get(_bare(found[2])) if found else None
@@ -108,21 +109,21 @@ def find_hardware(name: str) -> Hardware:
     return Hardware(told, True, gib * GIB, PEAK_TFLOPS[device] * 1e12, count)
 
 
-def this_machine() -> Hardware:
+def this_machine(*, cpus: bool = False) -> Hardware:
     """The GPUs of this machine, or where it has none its CPUs, whose speed is measured: a product of fp32 matrices."""
     import psutil
     import torch
 
     from core.training.devices import device_of
 
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not cpus:
         device = device_of("cuda:0")
         memory = torch.cuda.get_device_properties(0).total_memory
         peak = device.peak_flops or _measured_flops("cuda:0")
         return Hardware(device.name, True, memory, peak, torch.cuda.device_count())
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    speed = _measured_flops("cpu") / min(torch.get_num_threads(), cpus)
-    return Hardware(device_of("cpu").name, False, psutil.virtual_memory().total, speed, cpus)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    speed = _measured_flops("cpu") / min(torch.get_num_threads(), cores)
+    return Hardware(device_of("cpu").name, False, psutil.virtual_memory().total, speed, cores)
 
 
 def _measured_flops(device: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from core.models.options import Attention
 from core.planning.hardware import GIB
 from core.planning.shape import Shape
 from core.training.losses import LOGITS_AT_A_TIME
@@ -56,8 +57,8 @@ class Memory:
         return float(sum(asdict(self).values())) - self.host
 
 
-def memory_of(shape: Shape, phase: Phase, workers: int, *, gpu: bool) -> Memory:
-    """What a phase takes on each of so many workers, at the most."""
+def memory_of(shape: Shape, phase: Phase, workers: int, *, gpu: bool, attention: Attention = "sdpa") -> Memory:
+    """What a phase takes on each of so many workers, at the most. What a CPU leaves to its host is its own memory."""
     computing = BF16 if phase.precision == "bf16" else FP32
     trained = shape.trained
     frozen = _frozen_bytes(shape, phase, computing)
@@ -72,13 +73,22 @@ def memory_of(shape: Shape, phase: Phase, workers: int, *, gpu: bool) -> Memory:
         buffers = float(BF16 * trained) if phase.precision == "bf16" else 0.0
     if phase.method == "qlora":
         buffers += computing * max(shape.hidden * shape.inner, shape.hidden**2)  # one matrix, out of its 4 bits
-    tokens = phase.micro_batch_size * phase.data.sequence_length * (1 if phase.preference is None else 2)
-    logits = min(tokens * shape.vocabulary, LOGITS_AT_A_TIME)
+    length = phase.data.sequence_length * (1 if phase.preference is None else 2)
+    tokens = phase.micro_batch_size * length
+    logits = tokens * shape.vocabulary
+    if shape.plain_output:
+        logits = min(logits, LOGITS_AT_A_TIME)
+    per_token = _activations(shape, phase)
+    if attention == "eager":  # keeps every head's matrix of attention, in fp32 and as it computes
+        blocks = 1 if phase.gradient_checkpointing else shape.blocks
+        per_token += float(blocks * shape.heads * length * (FP32 + computing))
+    if not gpu:
+        optimizer, host = optimizer + host, 0.0
     return Memory(
         weights=weights,
         gradients=gradients,
         optimizer=optimizer,
-        activations=tokens * _activations(shape, phase),
+        activations=tokens * per_token,
         logits=float(LOGITS * logits),
         buffers=buffers,
         reserve=RESERVE if gpu else 0.0,
@@ -108,9 +118,17 @@ def _sharded(
         weights /= workers
         buffers += computing * min(LIVE, shape.parameters)
     if phase.cpu_offload:
-        host, gradients, optimizer = optimizer + FP32 * trained / workers, 0.0, 0.0
+        part = trained / workers
+        host, optimizer = optimizer + FP32 * part, 0.0
         if stage == 3:
-            host, weights = host + weights, 0.0
+            host += FP32 * part + weights  # its gradients twice: flat, and as it steps on them
+            weights = gradients = 0.0
+        elif computing == BF16:
+            host += BF16 * part
+            gradients = FP32 * (trained if stage == 1 else part)  # add up on the device, and leave it at the step
+        else:
+            host += 2 * FP32 * part
+            gradients = 0.0
     return weights, gradients, optimizer, buffers, host
 
 

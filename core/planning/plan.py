@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from core.errors import RecipeError
+from core.models.options import Attention
 from core.planning.disk import bytes_on_disk
 from core.planning.hardware import Hardware
 from core.planning.memory import Memory, memory_of
 from core.planning.shape import Shape
 from core.planning.work import Held, Work, recomputed, work_of
 from core.training.options import Phase
-
-ShapeOf = Callable[[Phase], Shape]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class PhasePlan:
     memory: Memory
     available: float  # bytes of memory that a worker may take
     seconds: float | None
+    reference_seconds: float  # of these, in which preference pairs' reference model is asked
     disk_bytes: int  # the most at once, its exported model included
     export_bytes: int  # what stays
 
@@ -40,6 +41,11 @@ class PhasePlan:
     def device_hours(self) -> float | None:
         """Hours, times workers."""
         return None if self.seconds is None else self.seconds * self.workers / 3600
+
+    @property
+    def reference_hours(self) -> float:
+        """Of the device-hours, those in which the reference model is asked."""
+        return self.reference_seconds * self.workers / 3600
 
     def as_json(self) -> dict[str, Any]:
         """Sizes in bytes, time in seconds; null for what is not known."""
@@ -65,16 +71,24 @@ class PhasePlan:
 
 
 def plan_phase(
-    phase: Phase, shape: Shape, held: Held, workers: int, hardware: Hardware, efficiency: float
+    phase: Phase,
+    shape: Shape,
+    held: Held,
+    workers: int,
+    hardware: Hardware,
+    efficiency: float,
+    attention: Attention = "sdpa",
+    cpus_per_worker: int = 1,
 ) -> PhasePlan:
     """What a phase takes on some hardware. efficiency: how much of its peak is reached by all that is computed;
     validation, checkpoints and exchanges between workers are not counted."""
     work = work_of(phase, shape, held)
     plain = shape.parameters - (shape.trained if phase.method != "full" else 0)
-    seconds = None
+    seconds, reference = None, 0.0
     if work.flops is not None and not (hardware.gpu and phase.precision == "fp32"):  # the peak is that of bf16
-        whole = work.flops * recomputed(phase) + work.reference_flops
-        seconds = whole / (hardware.peak_flops * efficiency * workers)
+        speed = hardware.peak_flops * efficiency * workers * (1 if hardware.gpu else cpus_per_worker)
+        reference = work.reference_flops / speed
+        seconds = work.flops * recomputed(phase) / speed + reference
     adapter = shape.trained if phase.method != "full" else 0
     return PhasePlan(
         phase=phase,
@@ -82,9 +96,10 @@ def plan_phase(
         held=held,
         work=work,
         workers=workers,
-        memory=memory_of(shape, phase, workers, gpu=hardware.gpu),
+        memory=memory_of(shape, phase, workers, gpu=hardware.gpu, attention=attention),
         available=hardware.memory_of(workers),
         seconds=seconds,
+        reference_seconds=reference,
         disk_bytes=bytes_on_disk(phase, plain, shape.trained),
         export_bytes=4 * (plain + adapter),
     )
@@ -99,17 +114,27 @@ def disk_needed(plans: list[PhasePlan]) -> int:
     return most
 
 
-def fitting_changes(plan: PhasePlan, shape_of: ShapeOf, gpu: bool) -> list[dict[str, Any]]:
-    """Settings with which a phase that does not fit would: first those that change no result, then another method."""
+def fitting_changes(
+    plan: PhasePlan, memory: Callable[[Phase], float], allowed: Callable[[dict[str, Any]], bool], *, gpu: bool
+) -> list[dict[str, Any]]:
+    """Settings with which a phase that does not fit would: first with the same method, then with another.
+
+    memory: bytes that a changed phase takes, RecipeError where its method does not fit the model; allowed: whether the
+    recipe may have such changes.
+    """
     found = []
-    for changes in (_same_result(plan), _other_methods(plan)):
-        fitting = (fitted for each in changes if (fitted := _fitted(plan, each, shape_of, gpu)) is not None)
-        if (first := next(fitting, None)) is not None:
-            found.append(first)
+    for several in (_same_method(plan, gpu), _other_methods(plan)):
+        for changes in map(dict, several):
+            smaller = _fitting_size(plan, changes, memory)
+            if smaller is not None:
+                changes |= {"micro_batch_size": smaller} if smaller != plan.phase.micro_batch_size else {}
+                if changes and allowed(changes):
+                    found.append(changes)
+                    break
     return found
 
 
-def _same_result(plan: PhasePlan) -> Iterator[dict[str, Any]]:
+def _same_method(plan: PhasePlan, gpu: bool) -> Iterator[dict[str, Any]]:
     phase = plan.phase
     recompute = {} if phase.gradient_checkpointing else {"gradient_checkpointing": True}
     yield {}
@@ -120,7 +145,7 @@ def _same_result(plan: PhasePlan) -> Iterator[dict[str, Any]]:
     adamw = {} if phase.optimizer == "adamw" else {"optimizer": "adamw"}
     if phase.zero_stage < 3 and plan.workers > 1:
         yield {**recompute, **adamw, "zero_stage": 3}
-    if not phase.cpu_offload:
+    if not phase.cpu_offload and gpu:
         yield {**recompute, **adamw, "zero_stage": 3, "cpu_offload": True}
 
 
@@ -134,12 +159,14 @@ def _other_methods(plan: PhasePlan) -> Iterator[dict[str, Any]]:
         yield {**recompute, **alone, "method": "qlora"}
 
 
-def _fitted(plan: PhasePlan, changes: dict[str, Any], shape_of: ShapeOf, gpu: bool) -> dict[str, Any] | None:
-    """The changes, with the largest micro-batch that fits; None where none does, or nothing was changed."""
+def _fitting_size(plan: PhasePlan, changes: dict[str, Any], memory: Callable[[Phase], float]) -> int | None:
+    """The largest micro-batch with which a changed phase fits; None where none does."""
     size = plan.phase.micro_batch_size
     for smaller in [each for each in range(size, 0, -1) if size % each == 0]:
-        whole = changes if smaller == size else {**changes, "micro_batch_size": smaller}
-        phase = plan.phase.model_copy(update=whole)
-        if whole and memory_of(shape_of(phase), phase, plan.workers, gpu=gpu).total <= plan.available:
-            return whole
+        phase = plan.phase.model_copy(update={**changes, "micro_batch_size": smaller})
+        try:
+            if memory(phase) <= plan.available:
+                return smaller
+        except RecipeError:
+            return None
     return None

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import ResourceError, first_line
+from core.errors import RecipeError, ResourceError, first_line
 from core.models.adapters import add_adapters
 from core.models.create import transformers_config
 from core.models.options import Model
+from core.training.losses import has_plain_output
 from core.training.options import Phase
 from core.training.throughput import FlopCount
 
@@ -72,20 +73,31 @@ class Shape:
     key_values: int  # width of the keys, and of the values
     inner: int  # width of the feed-forward layer
     blocks: int
+    heads: int
     vocabulary: int
+    longest: int | None  # tokens of a sequence, where the model has a limit
+    plain_output: bool  # whether a loss may run the output layer on some tokens at a time
     flops: FlopCount
 
 
 def shape_of(model: Model, phase: Phase) -> Shape:
-    """What a phase trains. Raises ResourceError where the base model's configuration cannot be had, RecipeError where
-    it lacks a layer that is to have an adapter."""
+    """What a phase trains.
+
+    Raises ResourceError where the base model's configuration cannot be had, RecipeError where it is none of a causal
+    language model, or lacks a block or layer that the recipe names.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
     config = _configuration(model)
     with torch.device("meta"), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of peft, about names in transformers
-        built: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        try:
+            built: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        except ValueError as error:
+            raise RecipeError(
+                f"model.base: {model.base} is no causal language model ({type(config).__name__})"
+            ) from error
         if phase.method != "full":
             built = add_adapters(built, phase.lora, seed=0)
     text = config.get_text_config()
@@ -104,7 +116,10 @@ def shape_of(model: Model, phase: Phase) -> Shape:
         key_values=head * (getattr(text, "num_key_value_heads", None) or text.num_attention_heads),
         inner=getattr(text, "intermediate_size", None) or 4 * text.hidden_size,
         blocks=text.num_hidden_layers,
+        heads=text.num_attention_heads,
         vocabulary=text.vocab_size,
+        longest=getattr(text, "max_position_embeddings", None),
+        plain_output=has_plain_output(config),
         flops=FlopCount.of_model(built),
     )
 
@@ -116,6 +131,8 @@ def _configuration(model: Model) -> Any:
         config = _base_configuration(str(model.base), model.revision)
     if model.extend is not None:
         text = config.get_text_config()
+        if misfit := model.extend.misfit(text.num_hidden_layers):
+            raise RecipeError(f"model.extend.blocks: found {misfit[0]}; expected {misfit[1]}")
         if kinds := getattr(text, "layer_types", None):
             text.layer_types = [kinds[block] for block in model.extend.blocks]
         text.num_hidden_layers = len(model.extend.blocks)

@@ -95,14 +95,20 @@ def _flops(shape: Shape, held: Held, rows: float) -> float:
 
 def _documents(source: Source, wanted: Wanted, document_tokens: float) -> float | None:
     """How many a mixture takes of a source; None where that is not known before it is read."""
-    if isinstance(wanted, int):
-        return wanted
-    if isinstance(wanted, Amount):
-        if wanted.documents is not None:
-            return wanted.documents
-        return wanted.tokens / document_tokens if wanted.tokens is not None else None
+    held: float | None = None
     if source.skills is not None:
-        return source.skills.rows
-    if source.python_library is not None:
-        return source.python_library.max_documents
-    return None
+        held = source.skills.rows
+    elif source.python_library is not None:
+        held = source.python_library.max_documents
+    if wanted == "all":
+        return held
+    amount = Amount(documents=wanted) if isinstance(wanted, int) else wanted
+    if amount.fraction is not None:
+        return None if held is None else amount.fraction * held
+    if amount.documents is not None:
+        asked: float = amount.documents
+    elif amount.tokens is not None:
+        asked = amount.tokens / document_tokens
+    else:  # a share
+        return None
+    return asked if held is None or amount.replacement else min(asked, held)

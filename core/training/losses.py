@@ -51,7 +51,7 @@ def token_losses(model: Any, batch: Batch, neftune_alpha: float | None = None) -
         inputs["inputs_embeds"] = embedded + neftune_noise(embedded, batch, neftune_alpha)
     wanted = batch.targets[:, 1:] != IGNORED
     labels, samples = batch.targets[:, 1:][wanted], batch.samples[:, 1:][wanted]
-    if not _has_plain_output(model.config):
+    if not has_plain_output(model.config):
         logits = model(**inputs).logits[:, :-1][wanted]
         return cross_entropy(logits.float(), labels, reduction="none"), samples
     hidden = model.get_decoder()(**inputs).last_hidden_state[:, :-1][wanted]
@@ -81,7 +81,7 @@ def neftune_noise(embedded: torch.Tensor, batch: Batch, alpha: float) -> torch.T
     return (torch.rand_like(embedded) * 2 - 1) * bound[..., None].to(embedded.dtype)
 
 
-def _has_plain_output(config: Any) -> bool:
+def has_plain_output(config: Any) -> bool:
     """Whether the logits are the output embedding of the last hidden state and nothing more."""
     changes = ("final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier_scale")
     return not any(getattr(config, name, None) for name in changes)

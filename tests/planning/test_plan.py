@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from core.errors import RecipeError
 from core.planning.disk import bytes_on_disk
 from core.planning.hardware import GIB, Hardware
 from core.planning.memory import memory_of
@@ -23,7 +24,10 @@ SHAPE = Shape(
     key_values=512,
     inner=8192,
     blocks=16,
+    heads=16,
     vocabulary=32_000,
+    longest=4096,
+    plain_output=True,
     flops=FlopCount(6e9, 0.0, 0.0, {None: 16}),
 )
 HELD = Held(800, 128, 4)
@@ -34,11 +38,14 @@ def of(workers: int = 8, hardware: Hardware = GPU, **settings: Any) -> PhasePlan
     return plan_phase(phase(precision="bf16", **settings), SHAPE, HELD, workers, hardware, 0.5)
 
 
-def shape_of(options: Phase) -> Shape:
+def changes_of(plan: PhasePlan, gpu: bool = True, allowed: bool = True) -> list[dict[str, Any]]:
+    return fitting_changes(plan, lambda phase: memory(plan, phase), lambda changes: allowed, gpu=gpu)
+
+
+def memory(plan: PhasePlan, phase: Phase) -> float:
     """Adapters are a hundredth of the model."""
-    if options.method == "full":
-        return SHAPE
-    return replace(SHAPE, parameters=1_010_000_000, trained=10_000_000, in_blocks=900_000_000)
+    adapted = replace(SHAPE, parameters=1_010_000_000, trained=10_000_000, in_blocks=900_000_000)
+    return memory_of(SHAPE if phase.method == "full" else adapted, phase, plan.workers, gpu=True).total
 
 
 def test_time_is_what_is_computed_by_what_the_devices_do() -> None:
@@ -49,6 +56,10 @@ def test_time_is_what_is_computed_by_what_the_devices_do() -> None:
     assert of(workers=4, epochs=2, gradient_checkpointing=True).seconds == pytest.approx(plan.seconds * 4 / 3)
     pairs = of(workers=4, epochs=2, preference={})
     assert pairs.seconds == pytest.approx(plan.seconds * (1 + 1 / 6))
+    assert pairs.reference_seconds == pytest.approx(plan.seconds / 6)
+    cpus = replace(GPU, gpu=False)
+    one, two = (plan_phase(phase(), SHAPE, HELD, 1, cpus, 0.5, cpus_per_worker=count).seconds for count in (1, 2))
+    assert one == pytest.approx(2 * two)
 
 
 def test_a_gpus_peak_says_nothing_of_fp32() -> None:
@@ -71,32 +82,46 @@ def test_what_fits_is_what_memory_says() -> None:
 
 def test_changes_that_would_fit_do_fit_and_change_as_little_as_can_be() -> None:
     plan = of(workers=8)
-    assert fitting_changes(plan, shape_of, gpu=True) == [
+    assert changes_of(plan) == [
         {"gradient_checkpointing": True, "zero_stage": 3},
         {"gradient_checkpointing": True, "method": "lora"},
     ]
-    for changes in fitting_changes(plan, shape_of, gpu=True):
+    for changes in changes_of(plan):
         changed = plan.phase.model_copy(update=changes)
         Phase.model_validate(changed.model_dump())
-        assert memory_of(shape_of(changed), changed, 8, gpu=True).total <= plan.available
+        assert memory(plan, changed) <= plan.available
+    assert changes_of(plan, allowed=False) == []
+
+
+def test_methods_that_do_not_fit_the_model_are_not_proposed() -> None:
+    plan = of(workers=8)
+
+    def only_full(phase: Phase) -> float:
+        if phase.method != "full":
+            raise RecipeError("lora.target_modules: the model has no layer q_proj")
+        return memory(plan, phase)
+
+    found = fitting_changes(plan, only_full, lambda changes: True, gpu=True)
+    assert found == [{"gradient_checkpointing": True, "zero_stage": 3}]
 
 
 def test_smaller_micro_batches_come_before_anything_else() -> None:
     large = of(zero_stage=3, micro_batch_size=8, data={"sources": ["d"], "sequence_length": 2048})
-    first = fitting_changes(large, shape_of, gpu=True)[0]
+    first = changes_of(large)[0]
     assert set(first) == {"micro_batch_size"}
     assert 8 % first["micro_batch_size"] == 0
 
 
 def test_one_device_is_not_told_to_share_with_others_and_paged_state_goes_with_the_host() -> None:
     alone = of(workers=1, optimizer="adamw_8bit", hardware=replace(GPU, memory_bytes=6 * GIB))
-    changes = fitting_changes(alone, shape_of, gpu=True)
+    changes = changes_of(alone)
+    assert not any("cpu_offload" in each for each in changes_of(alone, gpu=False))
     assert {"zero_stage": 3, "cpu_offload": True, "optimizer": "adamw", "gradient_checkpointing": True} in changes
     assert all(each.get("zero_stage") != 3 or each.get("cpu_offload") for each in changes)
 
 
 def test_nothing_is_promised_where_nothing_fits() -> None:
-    assert fitting_changes(of(hardware=replace(GPU, memory_bytes=GIB)), shape_of, gpu=True) == []
+    assert changes_of(of(hardware=replace(GPU, memory_bytes=GIB))) == []
 
 
 def test_disk_is_the_most_that_phases_in_a_row_have() -> None:

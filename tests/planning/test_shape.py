@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import ResourceError
+from core.errors import RecipeError, ResourceError
 from core.models.create import create_model
 from core.models.options import DepthExtension, Lora, Model, ModelConfig
 from core.planning.disk import adapter_count, parameter_count
@@ -77,3 +77,12 @@ def test_a_model_that_cannot_be_had_is_told(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ResourceError, match="cannot be had"):
         shape_of(Model(base=str(tmp_path)), phase())
+    (tmp_path / "config.json").write_text('{"model_type": "t5"}')
+    with pytest.raises(RecipeError, match="is no causal language model"):
+        shape_of(Model(base=str(tmp_path)), phase())
+
+
+def test_blocks_that_the_model_has_not_are_told() -> None:
+    deeper = Model(base="mistralai/Mistral-7B-v0.1", extend=DepthExtension(blocks=[0, 40]))
+    with pytest.raises(RecipeError, match=r"model\.extend\.blocks: found block 40; expected blocks from 0 to 31"):
+        shape_of(deeper, phase())

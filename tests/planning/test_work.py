@@ -16,7 +16,18 @@ from tests.training.conftest import phase
 
 FLOPS = FlopCount(per_token=600.0, per_target=60.0, per_pair=12.0, blocks={None: 2})
 SHAPE = Shape(
-    parameters=150, trained=150, in_blocks=0, hidden=1, key_values=1, inner=1, blocks=2, vocabulary=10, flops=FLOPS
+    parameters=150,
+    trained=150,
+    in_blocks=0,
+    hidden=1,
+    key_values=1,
+    inner=1,
+    blocks=2,
+    heads=1,
+    vocabulary=10,
+    longest=None,
+    plain_output=True,
+    flops=FLOPS,
 )
 SOURCES = {
     "files": InstructionSource(files="some.txt"),
@@ -39,6 +50,9 @@ def test_documents_are_those_of_the_mixture_or_of_sources_that_say_it() -> None:
     assert of(["library"], {"library": "all"}).rows == 20
     assert of(["files", "skills"], {"files": 30}).rows == 265
     assert of(["files"], {"files": 30}, data={"validation": 10}).rows == 10
+    assert of(["skills"], {"skills": Amount(fraction=0.2)}).rows == 50
+    assert of(["skills"], {"skills": 100_000}).rows == 250  # it holds no more
+    assert of(["skills"], {"skills": Amount(documents=1000, replacement=True)}).rows == 500
 
 
 @pytest.mark.parametrize("wanted", ["all", Amount(fraction=0.5), Amount(share=0.5)])
