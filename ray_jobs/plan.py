@@ -211,15 +211,14 @@ def plan(asked: Asked, hardware: str | None, as_json: bool) -> None:
     planner = Planner(asked)
     for phase in resolved.recipe.train.values():
         planner.shape(resolved.recipe, phase)  # what is wrong with the model is so on any hardware
+    cpus = resolved.recipe.resources.device == "cpu"
     if hardware is not None:
-        cpus = resolved.recipe.resources.device == "cpu"
         told = told_on(planner, resolved, find_hardware(hardware, cpus=cpus))
         _show(told, as_json, _phases_table(told), _totals(told))
         if not told["fits"]:
             print(*_misfits(told), sep="\n", file=sys.stderr)
             sys.exit(ResourceError.exit_code)
         return
-    cpus = resolved.recipe.resources.device == "cpu"
     choices = []
     for name in (HERE,) if cpus else (HERE, *COMMON):
         try:
@@ -260,14 +259,6 @@ def told_on(planner: Planner, resolved: Resolved, hardware: Hardware) -> dict[st
         "disk_bytes": disk_needed(list(plans.values())),
         "sweep": planner.sweep(resolved, hardware),
     }
-
-
-def _told_or_none(planner: Planner, resolved: Resolved, name: str) -> dict[str, Any] | None:
-    """None where the recipe asks for devices that are not there at all."""
-    try:
-        return told_on(planner, resolved, find_hardware(name))
-    except ResourceError:
-        return None
 
 
 def _points(space: Space, options: Sweep, seed: int) -> tuple[list[Values], int]:
