@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import Collator, handle_stop_sequences, normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
+from core.artifacts.fingerprint import fingerprint
 from core.artifacts.seeds import derive_seed
 from core.errors import RecipeError, ResourceError, first_line
 from core.evaluation.answer_cache import AnswerCache
@@ -38,6 +41,7 @@ OUTPUTS = 1 << 26  # numbers that the output layer gives at once (places × voca
 CHECKED = 200  # one request in so many, and one of each task, is also asked as stock lm-eval asks it
 VLLM_ROWS = 512  # prompts that vLLM is given at once
 TEXT_TOKENS = 32  # times as many tokens are held while answers are generated, one by one
+KEPT_TEXT = 1 << 21  # characters up to which a task's tokens are kept
 GREEDY = {"do_sample", "until", "max_gen_toks", "temperature"}  # settings that a greedy answer may have
 
 
@@ -89,7 +93,7 @@ class PlannedLM(HFLM):  # type: ignore[misc]
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Of each request, in order: the log-likelihood of its continuation, and whether greedy decoding gives it."""
         texts = [request.args for request in requests]
-        pairs = encoded_pairs(self, texts, exact=self.options.exact)
+        pairs = self._encoded(texts)
         most = self.max_length  # which looks through the model's configuration each time
         for request, (context, wanted) in zip(requests, pairs, strict=True):
             if len(wanted) > most:
@@ -100,6 +104,19 @@ class PlannedLM(HFLM):  # type: ignore[misc]
             self.truncated[request.task_name] += len(context) + len(wanted) > most + 1
         documents = [(request.task_name, request.doc_id) for request in requests]
         return self._likelihoods(pairs, [request.task_name for request in requests], documents)
+
+    def _encoded(self, texts: Sequence[tuple[str, str]]) -> list[tuple[Tokens, Tokens]]:
+        """As `encoded_pairs`. Those of many short texts are kept beside the answers: to encode them takes longer."""
+        exact = self.options.exact
+        if sum(len(context) + len(continuation) for context, continuation in texts) > KEPT_TEXT:
+            return encoded_pairs(self, texts, exact)
+        name = f"tokens-{'exact-' if exact else ''}{fingerprint(texts)}"
+        with contextlib.suppress(orjson.JSONDecodeError):  # what is not whole is done again
+            kept = orjson.loads(self.cache.note(name) or "")
+            return [(tuple(context), tuple(wanted)) for context, wanted in kept]
+        pairs = encoded_pairs(self, texts, exact)
+        self.cache.keep_note(name, orjson.dumps(pairs).decode())
+        return pairs
 
     def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
         """Of each text, in order: its log-likelihood, in windows of the model's length."""

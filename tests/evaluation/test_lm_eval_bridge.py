@@ -176,3 +176,20 @@ def test_real_benchmarks_are_read_from_local_files(model_dir, tmp_path, shared_d
         lines = file.readlines()
     assert len(lines) == questions
     assert samples[0]["doc"] == json.loads(lines[0])
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_tokens_are_kept_beside_the_answers(model_dir, tmp_path, monkeypatch, exact):
+    options = Evaluate(tasks=["skills_choice"], limit=20, exact=exact)
+    answers = tmp_path / "answers"
+    first = evaluated_all(model_dir, options, tmp_path / "first", answers=answers)
+    [kept] = answers.glob("models/*/tokens-*")
+    with monkeypatch.context() as patch:
+        patch.delattr("core.evaluation.token_pairs.encode_texts")
+        assert evaluated_all(model_dir, options, tmp_path / "second", answers=answers) == first
+    kept.write_text(kept.read_text()[:-5])
+    assert evaluated_all(model_dir, options, tmp_path / "third", answers=answers) == first
+    monkeypatch.setattr("core.evaluation.planned_lm.KEPT_TEXT", 10)
+    kept.unlink()
+    assert evaluated_all(model_dir, options, tmp_path / "fourth", answers=answers) == first
+    assert not kept.exists()
