@@ -259,8 +259,8 @@ def test_population_based_training_goes_on_from_the_best_with_another_rate(
     for trial in changed:
         assert trial.last is not None
         assert trial.last.step == 8
-        rates = {report.values["train.sft.learning_rate"] for report in trial.reports}
-        assert len(rates) > 1
+        rate = "train.sft.learning_rate"  # taken over at the first rung, it may be that of all reports there are
+        assert trial.last.values[rate] != trial.values[rate]
 
 
 def test_a_trial_of_two_workers_trains_on_ray_train(grid: Path, recipe: Path, tmp_path: Path) -> None:
