@@ -86,8 +86,8 @@ def find_hardware(name: str, *, cpus: bool = False) -> Hardware:
     """The hardware that is called "rtx4090", "8xa100-80gb", "64 x H100", or "here": this machine.
 
     Without a number before the name it is as many devices as a recipe asks for. cpus: of this machine its CPUs, also
-    where it has GPUs. Raises RecipeError for a name that is
-    not known, and for a size of memory that the device is not made with.
+    where it has GPUs. Raises RecipeError for a name that is not known, and for a size of memory that the device is not
+    made with.
     """
     if _bare(name) == HERE:
         return this_machine(cpus=cpus)

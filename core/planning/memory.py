@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 from core.models.options import Attention
+from core.planning.disk import FP32
 from core.planning.hardware import GIB
 from core.planning.shape import Shape
 from core.training.losses import LOGITS_AT_A_TIME
 from core.training.options import Phase
 from core.training.zero_settings import BUCKET
 
-FP32, BF16 = 4, 2  # bytes
+BF16 = 2  # bytes
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes: 4 bits, a byte of scale for 64, whose scales are fp32 for 256 of them
 LIVE = 1_000_000_000  # elements that stage 3 holds whole at once: DeepSpeed's stage3_max_live_parameters
 RESERVE = 1.5 * GIB  # of a GPU: its driver's context, exchanges between GPUs, gaps between tensors
