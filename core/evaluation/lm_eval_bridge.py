@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import importlib.metadata
 import logging
 import os
@@ -80,7 +81,7 @@ class Evaluation:
         lm = PlannedLM(model, self.scorers, cache, options, self.seed, self.told)
         manager = TaskManager(include_path=str(self.tasks_dir), include_defaults=False)
         loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
-        with quiet():
+        with quiet(), _collecting_new_garbage_alone():
             for asked in tasks:
                 with _told_of(asked.name):
                     loaded["tasks"][asked.name] = task = manager.load([asked.name])["tasks"][asked.name]
@@ -135,8 +136,27 @@ def _compile_templates_once() -> None:
     """Has lm-eval keep compiled templates, which it compiles anew for every question and every example."""
     from lm_eval import utils
 
-    if not hasattr(utils.env.from_string, "cache_info"):
-        utils.env.from_string = functools.lru_cache(maxsize=1024)(utils.env.from_string)
+    compiled = utils.env.from_string
+    if hasattr(compiled, "cache_info"):
+        return
+
+    @functools.lru_cache(maxsize=1024)
+    def from_string(source: str) -> Any:
+        template = compiled(source)
+        template.globals = dict(template.globals)  # a ChainMap, whose every rendering would merge it anew
+        return template
+
+    utils.env.from_string = from_string
+
+
+@contextlib.contextmanager
+def _collecting_new_garbage_alone() -> Iterator[None]:
+    """Has the garbage collector leave alone what there is: the libraries' objects take it .3 s each time."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _set_examples(task: Any, examples: int | None, seed: int) -> None:

@@ -1,7 +1,7 @@
 """Scores by Raycipe beside stock lm-eval, on the same cores, the same models and the same questions.
 
     python -m tests.benchmarks.evaluation --data DIR --out FILE.json
-    python -m tests.benchmarks.evaluation --data DIR --tasks zero-shot --models 4M
+    python -m tests.benchmarks.evaluation --data DIR --tasks zero-shot --models 4M --rounds 5
 
 Seconds are of an evaluation whole (requests built, tokens, answers, metrics), a model being loaded; stock lm-eval takes
 all threads. DIR: benchmarks as published (arc/, hellaswag/, mmlu/, bbh/, gsm8k/).
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 import tempfile
 from pathlib import Path
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS))
     parser.add_argument("--tasks", nargs="*", default=[""], help="beginnings of names of cases; default: all")
     parser.add_argument("--batch-size", type=int, default=16, help="stock lm-eval's")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each way is measured; the median counts")
     parser.add_argument("--out", type=Path, help="JSON file for the figures; cases that are not measured stay in it")
     arguments = parser.parse_args()
     found = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.exists() else {}
@@ -76,7 +78,9 @@ def main() -> None:
             for case in CASES:
                 if not any(case.startswith(begin) for begin in arguments.tasks):
                     continue
-                found[f"{case}, {model}"] = compare(case, model, Path(work), arguments.data, arguments.batch_size)
+                found[f"{case}, {model}"] = compare(
+                    case, model, Path(work), arguments.data, arguments.batch_size, arguments.rounds
+                )
                 if arguments.out:
                     arguments.out.write_text(json.dumps(found, indent=1) + "\n")
     show(found)
@@ -89,8 +93,11 @@ def make_model(directory: Path, config: ModelConfig, data: Path) -> None:
     tokenizer.save_pretrained(directory)
 
 
-def compare(case: str, model: str, work: Path, data: Path, batch_size: int) -> dict[str, Any]:
-    """Of a case: seconds of each way, stock's divided by each, and how far answers lie apart."""
+def compare(case: str, model: str, work: Path, data: Path, batch_size: int, rounds: int) -> dict[str, Any]:
+    """Of a case: seconds of each way, stock's divided by each, and how far answers lie apart.
+
+    Of the rounds the medians; a ratio is of two runs of one round, beside it those of every round.
+    """
     tasks, few_shot, limits = CASES[case]
     tasks_dir = work / case.replace(" ", "-")
     write_case(tasks, few_shot, tasks_dir, data)
@@ -101,13 +108,43 @@ def compare(case: str, model: str, work: Path, data: Path, batch_size: int) -> d
         "limit": limits[model],
         "batch_size": batch_size,
         "tasks_dir": str(tasks_dir),
+        "kept": str(work / "kept"),
     }
-    ways = ["new", "kept", "half"]
-    stock = run("stock", settings, work)
-    shared = run("raycipe", settings | {"exact": False, "ways": ways, "kept": str(work / "kept")}, work)
-    exact = run("raycipe", settings | {"exact": True, "ways": ["new"], "kept": str(work / "kept")}, work)
-    row = {
+    found = [one_round(settings, work, stock_first=number % 2 == 0) for number in range(rounds)]
+    seconds = {way: [each["seconds"][way] for each in found] for way in found[0]["seconds"]}
+    ratios = {
+        "stock_to": {
+            way: [each["seconds"]["stock"] / each["seconds"][way] for each in found]
+            for way in ("shared", "exact", "all of it kept")
+        },
+        "shared_to": {
+            "kept": [each["seconds"]["shared"] / each["seconds"]["all of it kept"] for each in found],
+            "half": [each["seconds"]["half of it kept"] / each["seconds"]["shared"] for each in found],
+        },
+    }
+    row: dict[str, Any] = {
         "questions": limits[model] * len(tasks),
+        "seconds": {way: statistics.median(values) for way, values in seconds.items()},
+        **{of: {way: statistics.median(values) for way, values in by_way.items()} for of, by_way in ratios.items()},
+        "rounds": {"seconds": seconds, **ratios},
+        "peak_mb": {way: max(each["peak_mb"][way] for each in found) for way in found[0]["peak_mb"]},
+        **{name: found[-1][name] for name in ("drift", "exact_drift")},
+    }
+    print(case, model, json.dumps({key: row[key] for key in ("rounds", "drift", "exact_drift")}), flush=True)
+    return row
+
+
+def one_round(settings: dict[str, Any], work: Path, stock_first: bool) -> dict[str, Any]:
+    """Each way once; stock lm-eval before the others, or after them."""
+
+    def of_stock() -> dict[str, Any]:
+        return run("stock", settings, work)
+
+    stock = of_stock() if stock_first else None
+    shared = run("raycipe", settings | {"exact": False, "ways": ["new", "kept", "half"]}, work)
+    exact = run("raycipe", settings | {"exact": True, "ways": ["new"]}, work)
+    stock = stock or of_stock()
+    return {
         "seconds": {
             "stock": stock["seconds"],
             "shared": shared["new"],
@@ -116,19 +153,10 @@ def compare(case: str, model: str, work: Path, data: Path, batch_size: int) -> d
             "all of it kept": shared["kept"],
             "start of Ray and scorers": shared["start_seconds"],
         },
-        "stock_to": {
-            "shared": stock["seconds"] / shared["new"],
-            "exact": stock["seconds"] / exact["new"],
-        },
-        "shared_to": {"kept": shared["new"] / shared["kept"], "half": shared["half"] / shared["new"]},
         "peak_mb": {"stock": stock["peak_mb"], "shared": shared["peak_mb"], "exact": exact["peak_mb"]},
         "drift": drift(stock["answers"], shared["answers"]),
         "exact_drift": drift(stock["answers"], exact["answers"]),
     }
-    print(
-        case, model, json.dumps({key: row[key] for key in ("seconds", "stock_to", "drift", "exact_drift")}), flush=True
-    )
-    return row
 
 
 def write_case(tasks: list[str], few_shot: int | None, directory: Path, data: Path) -> None:
@@ -183,13 +211,16 @@ def show(found: dict[str, Any]) -> None:
     )
     print(f"\n{'':34}" + "".join(f"{name:>12}" for name in head))
     for name, row in found.items():
+        seconds, times = row["seconds"], row["stock_to"]
         values = (
-            row["seconds"]["stock"],
-            row["seconds"]["shared"],
-            row["stock_to"]["shared"],
-            row["stock_to"]["exact"],
+            seconds["stock"],
+            seconds["shared"],
+            times["shared"],
+            times["exact"],
+            seconds["stock"] / seconds["all of it kept"],
+            row["shared_to"]["half"],
         )
-        print(f"{name:34}" + "".join(f"{value:>12.2f}" for value in (*values, *row["shared_to"].values())), end="")
+        print(f"{name:34}" + "".join(f"{value:>12.2f}" for value in values), end="")
         print(f"{row['drift']['log_likelihood']:>12.1e}{row['drift']['answers']:>12}", end="")
         print(f"{row['peak_mb']['shared']:>12.0f}{row['peak_mb']['stock']:>12.0f}")
 

@@ -21,7 +21,7 @@ from core.evaluation.task_files import SKILLS
 from tests.conftest import ROOT
 from tests.ray_jobs.conftest import environment, raycipe
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]  # the whole quickstart, on a machine that does more
 
 
 def read(path: Path) -> dict:
@@ -32,7 +32,7 @@ def read(path: Path) -> dict:
 def quickstart(tmp_path_factory) -> Path:
     """The quickstart's run directory, made by the command that the README gives."""
     runs = tmp_path_factory.mktemp("runs")
-    answer = raycipe("run", "quickstart", "--runs-dir", runs, "--json", timeout=900)
+    answer = raycipe("run", "quickstart", "--runs-dir", runs, "--json", timeout=1100)
     assert answer.code == 0, answer.err
     result = json.loads(answer.out)
     assert Path(result["report"]["page"]).is_file()
