@@ -511,6 +511,8 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except SystemExit as ended:
+        code = 0 if ended.code == 1 else ended.code  # typer's and rich's way with a pipe whose reader has seen enough
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
     except Exception as error:

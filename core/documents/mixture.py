@@ -46,8 +46,9 @@ class Amount(Options):
         measures = ("documents", "fraction", "tokens", "share")
         given = [name for name in measures if getattr(self, name) is not None]
         if len(given) != 1:
+            mend = f" (what another recipe says of it is taken away by {given[0]}: null)" if given else ""
             raise ValueError(
-                f"an amount is exactly one of {', '.join(measures)}; found {' and '.join(given) or 'none'}"
+                f"an amount is exactly one of {', '.join(measures)}; found {' and '.join(given) or 'none'}{mend}"
             )
         if self.fraction is not None and self.fraction > 1 and not self.replacement:
             raise ValueError(f"fraction is {self.fraction}: more than the source holds needs replacement: true")

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
-from tests.ray_jobs.conftest import raycipe
+import pytest
+
+from tests.ray_jobs.conftest import environment, raycipe
 
 
 def test_recipes_are_listed():
@@ -59,3 +63,12 @@ def test_check_tells_of_files_that_are_not_here(small):
     answer = raycipe("check", small)
     assert answer.code == 0
     assert "not on this machine: library: nowhere.txt: no such file" in answer.err
+
+
+@pytest.mark.parametrize("verb", [["recipes"], ["show", "moxin-7b"]], ids=["at its end", "in the middle"])
+def test_a_pipe_whose_reader_has_seen_enough_is_no_error(verb):
+    command = [sys.executable, "-m", "ray_jobs.cli", *verb]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as running:
+        running.stdout.close()
+        assert running.stderr.read() == b""
+        assert running.wait(timeout=60) == 0
