@@ -58,6 +58,16 @@ def show(recipe: RecipeName, overrides: Overrides = None, scale: Scale = None, a
     job.show(recipe, scale, overrides, as_json)
 
 
+@app.command(epilog="Example: raycipe keys checkpoints        Example: raycipe keys minhash")
+def keys(
+    word: Annotated[str | None, typer.Argument(help="Only keys in whose path it stands.")] = None, as_json: Json = False
+) -> None:
+    """List the keys that a recipe may have: what each takes, its default, and what it means."""
+    from ray_jobs import keys as job
+
+    job.keys(word, as_json)
+
+
 @app.command(epilog="Example: raycipe check my-recipe.yaml")
 def check(recipe: RecipeName, overrides: Overrides = None, scale: Scale = None, as_json: Json = False) -> None:
     """Find everything that is wrong with a recipe, in all its scales, without starting anything."""

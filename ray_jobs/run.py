@@ -25,7 +25,7 @@ def run_stages(
 ) -> None:
     """Carries out stages in order; finished ones are skipped. Prints what came out of each."""
     resolved = load_recipe(recipe, scale, overrides)
-    best = None if "sweep" in stages else best_of(runs_dir / (run_name or resolved.run_name), resolved)
+    best, said = (None, None) if "sweep" in stages else best_of(runs_dir / (run_name or resolved.run_name), resolved)
     if best is not None:
         resolved = load_recipe(recipe, scale, [*best.overrides, *(overrides or [])])
     with open_job(resolved, runs_dir, run_name, address, keep_recipe=stages == ["report"]) as job:
@@ -34,8 +34,9 @@ def run_stages(
             job.reporter.say("evaluate: left out, the recipe names no tasks")
         if "curate" in stages and wants_scores(resolved.recipe):
             stages = ["infer", *stages]
+        if said is not None:
+            job.reporter.say(said)
         if best is not None:
-            job.reporter.say(str(best))
             best.lay_out(job.run_dir)
         _check(stages, job)
         results = {stage: _carry_out(stage)(job) for stage in stages}

@@ -30,9 +30,6 @@ class Best:
     trial: int
     overrides: list[str]
 
-    def __str__(self) -> str:
-        return f"sweep: taking on its best trial, {self.trial}: {', '.join(self.overrides)}"
-
     def lay_out(self, run_dir: Path) -> None:
         """Lays what the trial has trained where a stage of the same fingerprint finds it finished."""
         trial = trial_directory(run_dir / SWEEP, self.trial) / "train"
@@ -48,15 +45,24 @@ class Best:
                 whole.rename(shelf)
 
 
-def best_of(run_dir: Path, resolved: Resolved) -> Best | None:
-    """The best trial of a finished sweep of this recipe, whatever its evaluation and the values that were varied."""
+def best_of(run_dir: Path, resolved: Resolved) -> tuple[Best | None, str | None]:
+    """The best trial of a finished sweep of this recipe, whatever its evaluation and the values that were varied.
+
+    Beside it what to tell: that it is taken on, or that it is another recipe's.
+    """
     if not (run_dir / SWEEP / MANIFEST).exists():
-        return None
+        return None, None
     result = orjson.loads((run_dir / SWEEP / "sweep.json").read_bytes())
-    best = result["best"]
-    if best is None or result["recipe"] != recipe_print(resolved, result["keys"]):
-        return None
-    return Best(best["trial"], trained(best["overrides"]))
+    if result["best"] is None:
+        return None, None
+    trial = result["best"]["trial"]
+    if result["recipe"] != recipe_print(resolved, result["keys"]):
+        return (
+            None,
+            f"sweep: its best trial, {trial}, is left: the sweep was of other data or training than this recipe",
+        )
+    best = Best(trial, trained(result["best"]["overrides"]))
+    return best, f"sweep: taking on its best trial, {trial}: {', '.join(best.overrides)}"
 
 
 def trained(overrides: Iterable[str]) -> list[str]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 import difflib
-import types
-import typing
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from core.errors import RecipeError
+from core.recipe.keys import model_at, recipe_keys
 from core.recipe.loading import Loc, Tree
 from core.recipe.schema import Recipe
 
@@ -99,7 +98,7 @@ def _problems(tree: Tree, values: dict[str, Any], error: ValidationError) -> Ite
         if kind == "extra_forbidden":
             owner = model_at(loc[:-1])
             known = list(owner.model_fields) if owner else []
-            nearest = next(iter(difflib.get_close_matches(str(loc[-1]), known, n=1)), None) or _elsewhere(str(loc[-1]))
+            nearest = _elsewhere(str(loc[-1])) or next(iter(difflib.get_close_matches(str(loc[-1]), known, n=1)), None)
             expected = "a known key" if nearest else f"one of the keys {', '.join(known)}"
             yield loc, kind, Problem(where, key, f"unknown key '{loc[-1]}'", expected, nearest)
         else:
@@ -200,49 +199,7 @@ _TYPE_NAMES = {
 }
 
 
-def model_at(loc: Loc) -> type[BaseModel] | None:
-    """The options class that stands at a key path of the schema."""
-    current: Any = Recipe
-    for part in loc:
-        if isinstance(current, type) and issubclass(current, BaseModel):
-            declared = current.model_fields.get(str(part))
-            current = _inner(declared.annotation) if declared else None
-        elif typing.get_origin(current) is dict:
-            current = _inner(typing.get_args(current)[1])
-        elif typing.get_origin(current) is list:
-            current = _inner(typing.get_args(current)[0])
-        else:
-            return None
-    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
-
-
-def _inner(annotation: Any) -> Any:
-    """X of `X | None`, and the class of options among the members of another union; Annotated unwrapped."""
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _inner(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        members = [member for member in typing.get_args(annotation) if member is not type(None)]
-        options = [inner for inner in map(_inner, members) if isinstance(inner, type) and issubclass(inner, BaseModel)]
-        return _inner(members[0]) if len(members) == 1 else options[0] if len(options) == 1 else annotation
-    return annotation
-
-
-def known_keys(model: type[BaseModel] = Recipe, prefix: str = "") -> Iterator[str]:
-    """Every key path of the schema; <name> stands for a name that the recipe chooses."""
-    for name, declared in model.model_fields.items():
-        path = f"{prefix}{name}"
-        yield path
-        inner = _inner(declared.annotation)
-        origin = typing.get_origin(inner)
-        if origin is dict:
-            inner, path = _inner(typing.get_args(inner)[1]), f"{path}.<name>"
-        elif origin is list:
-            inner, path = _inner(typing.get_args(inner)[0]), f"{path}.<number>"
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from known_keys(inner, f"{path}.")
-
-
 def _elsewhere(key: str) -> str | None:
     """Where else in the schema a key of this name stands: it may only be misplaced."""
-    paths = [path for path in known_keys() if path.rsplit(".", 1)[-1] == key]
+    paths = [known.path for known in recipe_keys() if known.path.rsplit(".", 1)[-1] == key]
     return min(paths, key=len) if paths else None

@@ -109,9 +109,9 @@ class Data(Options):
 class Recipe(Options):
     """The whole of a recipe, resolved: scale and overrides applied."""
 
-    name: Name
-    description: str = ""
-    seed: int = Field(42, ge=0)
+    name: Name = Field(description="The run's name too, unless the command says another.")
+    description: str = Field("", description="What `raycipe recipes` and the page say of it.")
+    seed: int = Field(42, ge=0, description="Of all that is drawn: samples, order, initial weights, dropout.")
     model: Model
     data: Data
     infer: FewShot | None = Field(None, description="Few-shot scoring of instructions, for the step sample_by_score.")

@@ -33,6 +33,15 @@ def test_check_says_that_a_recipe_is_right(small):
     assert json.loads(raycipe("check", small, "--json").out) == {"problems": []}
 
 
+def test_keys_are_told_with_what_they_take_and_mean():
+    (every_steps,) = json.loads(raycipe("keys", "checkpoints.every_steps", "--json").out)
+    assert (every_steps["key"], every_steps["default"]) == ("train.<name>.checkpoints.every_steps", None)
+    said = raycipe("keys", "checkpoints.every_steps").out
+    assert said.startswith("train.<name>.checkpoints.every_steps: null  # integer from 1 or null. Optimiser steps")
+    wrong = raycipe("keys", "optimzer")
+    assert (wrong.code, wrong.err) == (2, "error: no key has 'optimzer' in it; near it: optimizer\n")
+
+
 def test_preview_shows_documents_and_what_steps_say_of_them(small):
     shown = json.loads(raycipe("preview", small, "--documents", 150, "--json").out)["sources"]
     assert len(shown["skills"]) == 150

@@ -153,6 +153,8 @@ def test_run_takes_the_best_trial_on_without_training_it_again(
     first = weights(runs / "swept/train/sft")
     second = weights(grid / f"sweep/trials/{best:04d}/train/sft")
     assert all(torch.equal(first[name], second[name]) for name in second)
+    run_stages(["report"], str(recipe), ["train.sft.max_steps=9"], None, runs, None, None, False)
+    assert f"its best trial, {best}, is left: the sweep was of other data or training" in capfd.readouterr().err
 
 
 def test_the_best_as_a_recipe_is_the_trials(grid: Path, recipe: Path) -> None:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.errors import RecipeError
+from core.recipe.keys import recipe_keys
 from core.recipe.loading import find_recipe, load_tree, shipped_recipes
-from core.recipe.problems import InvalidRecipe, known_keys
+from core.recipe.problems import InvalidRecipe
 from core.recipe.resolve import check_recipe, load_recipe
 from core.recipe.schema import Step
 
@@ -268,8 +269,14 @@ def test_an_unknown_scale_is_named(recipe):
 
 
 def test_no_key_of_the_schema_lacks_a_way_to_it():
-    keys = list(known_keys())
-    assert {"train.<name>.lora.rank", "data.steps.<number>.minhash_dedup.threshold", "seed"} <= set(keys)
+    keys = {key.path: key.as_json() for key in recipe_keys()}
+    assert {"data.sources", "train.<name>.lora.rank", "data.steps.<number>.minhash_dedup.threshold"} <= keys.keys()
+    assert (keys["name"]["required"], keys["name"]["takes"]) == (True, "text")
+    assert keys["data.steps.<number>.length"]["meaning"].startswith("Bounds on the size")
+    assert (keys["seed"]["takes"], keys["seed"]["default"]) == ("integer from 0", 42)
+    assert keys["train.<name>.warmup_ratio"]["takes"] == "number from 0 below 1 or null"
+    assert keys["train.<name>.zero_stage"]["takes"] == "0 or 1 or 2 or 3"
+    assert keys["train.<name>.checkpoints"]["takes"] == "section"
 
 
 def test_checking_a_recipe_loads_neither_torch_nor_ray():
