@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.table import Table
 
 from core.errors import DataError, RecipeError
 from core.evaluation.comparison import Scored, compare_scored, told_refusals
-from core.evaluation.score_intervals import PASSAGES
+from core.evaluation.score_intervals import passage_of
 from ray_jobs.progress import table_console
 
 SEED = 42  # of the bootstrap
@@ -19,7 +20,8 @@ SEED = 42  # of the bootstrap
 
 def compare(first: str, second: str, runs_dir: Path, force: bool, as_json: bool) -> None:
     """Prints how much better the second is. Raises RecipeError where tasks were scored differently, unless forced."""
-    found = compare_scored(_scored(first, runs_dir), _scored(second, runs_dir), SEED, PASSAGES.get, force)
+    (one, of_one), (another, of_another) = (_scored(each, runs_dir) for each in (first, second))
+    found = compare_scored(one, another, SEED, partial(passage_of, of_another | of_one), force)
     if found["refused"]:
         raise RecipeError(
             f"{first} and {second} were scored in different ways ({told_refusals(found['refused'])}); "
@@ -52,8 +54,8 @@ def _verdict(row: dict[str, Any]) -> str:
     return "more" if row["difference"] > 0 else "less"
 
 
-def _scored(text: str, runs_dir: Path) -> Scored:
-    """A model of a run, said as RUN or RUN:MODEL (the last one scored where none is named).
+def _scored(text: str, runs_dir: Path) -> tuple[Scored, dict[str, str]]:
+    """A model of a run, said as RUN or RUN:MODEL (the last one scored where none is named), and the run's clusters.
 
     Raises DataError for a run without scores, RecipeError for a model that it has not.
     """
@@ -68,7 +70,8 @@ def _scored(text: str, runs_dir: Path) -> Scored:
     if model and model not in scores["models"]:
         raise RecipeError(f"{run}: found no model '{model}', but {', '.join(scores['models'])}")
     model = model or scores["models"][-1]
-    return Scored(f"{run}:{model}", path.parent / "samples" / model, scores["settings"][model])
+    scored = Scored(f"{run}:{model}", path.parent / "samples" / model, scores["settings"][model])
+    return scored, scores.get("clusters", {})
 
 
 if __name__ == "__main__":

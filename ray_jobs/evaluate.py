@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import re
 import shutil
 import time
 from functools import partial
@@ -29,9 +28,10 @@ from core.evaluation.perturbed_tasks import (
     worst_case_rows,
     write_perturbed,
 )
-from core.evaluation.score_intervals import PASSAGES, with_intervals
+from core.evaluation.score_intervals import passage_of, with_intervals
 from core.evaluation.scorer import ScoredModel
 from core.evaluation.suites import SUITES, suite_scores
+from core.evaluation.task_data import found_path
 from core.evaluation.task_files import TaskFile, find_tasks, write_tasks
 from core.evaluation.tokens_needed import check_tokens
 from core.instructions.benchmarks import is_marked, trained_on
@@ -88,6 +88,7 @@ def evaluate(job: Job) -> dict[str, Any]:
             **{name: manifest["fingerprint"] for name, manifest in manifests.items() if manifest is not None},
             **{f"{task.name} {split}": file_checksum(path) for task in tasks for split, path in task.inputs().items()},
             **{f"task {task.name} {path.name}": file_checksum(path) for task in tasks for path in task.definition()},
+            **{f"words {name}": file_checksum(path) for name, path in _word_lists(options, job).items()},
             "lm-eval": importlib.metadata.version("lm-eval"),
         },
     )
@@ -109,6 +110,7 @@ def evaluate(job: Job) -> dict[str, Any]:
             "scores": scores,
             "comparison": _comparison(options, models, found, stage.directory, job.recipe.seed),
             "suites": suites,
+            "clusters": options.clusters,
             "settings": {model: found[model]["settings"] for model in models},
             "seconds": round(time.monotonic() - began, 3),
         }
@@ -124,7 +126,8 @@ def evaluate(job: Job) -> dict[str, Any]:
     for row in result["scores"]:
         error = f" ± {row['stderr']:.3f}" if row["stderr"] is not None else ""
         mark = " (trained on it)" if row["trained_on"] else ""
-        job.reporter.say(f"{row['model']}: {row['task']} {row['metric']} {row['value']:.3f}{error}{mark}")
+        value = "no number" if row["value"] is None else f"{row['value']:.3f}"
+        job.reporter.say(f"{row['model']}: {row['task']} {row['metric']} {value}{error}{mark}")
     if refused := (result["comparison"] or {}).get("refused"):
         job.reporter.say(f"not compared, being scored in different ways: {told_refusals(refused)}")
     for row in (result["comparison"] or {}).get("differences", []):
@@ -161,12 +164,7 @@ def _comparison(
         Scored(model, directory / "samples" / model, found[model]["settings"])
         for model in options.compare or (models[0], models[-1])
     )
-    return compare_scored(first, second, seed, partial(passage_of, options))
-
-
-def passage_of(options: Evaluate, task: str) -> str | None:
-    """The field of a task's documents that questions on a common passage share; None where they share nothing."""
-    return options.clusters.get(task, PASSAGES.get(re.sub(r"_\d+shot$", "", task)))
+    return compare_scored(first, second, seed, partial(passage_of, options.clusters))
 
 
 def _judged(
@@ -196,12 +194,22 @@ def _benchmark(job: Job, options: MtBench) -> Benchmark:
 def _rows(job: Job, options: Evaluate, rows: list[dict[str, Any]], task: str, samples: Path) -> list[dict[str, Any]]:
     """A task's rows with their intervals, and those of its perturbations and of bias where they are asked for."""
     of_task = [row for row in rows if row["task"] == task]
-    found = with_intervals(of_task, samples / f"{task}.jsonl", passage_of(options, task))
+    found = with_intervals(of_task, samples / f"{task}.jsonl", passage_of(options.clusters, task))
     if task in options.perturb:
-        found += worst_case_rows(of_task, task, samples)
+        words = [file_checksum(path) for path in _word_lists(options, job).values()]
+        asked = [options.perturb[task].model_dump(mode="json"), words, job.recipe.seed]
+        worst = worst_case_rows(of_task, task, samples)
+        found += [row | {"fingerprint": fingerprint([row["fingerprint"], *asked])} for row in worst]
     if task in options.bias:
         found += bias_rows(of_task, task, samples, options.helm_words, job.resolved.directory)
     return found
+
+
+def _word_lists(options: Evaluate, job: Job) -> dict[str, Path]:
+    """HELM's files that the recipe names."""
+    named = {name: text for name, text in options.helm_words if text is not None}
+    directory = job.resolved.directory
+    return {name: found_path(text, directory, f"evaluate.helm_words.{name}", file=True) for name, text in named.items()}
 
 
 def _content(task: TaskFile) -> str:
@@ -217,7 +225,7 @@ def _scored(
     job: Job, options: Evaluate, models: list[str], tasks: list[TaskFile], stage: Stage, tasks_dir: Path
 ) -> dict[str, dict[str, Any]]:
     """Of each model what `Evaluation.of` returns; a model that is scored already is not scored again."""
-    from core.evaluation.lm_eval_bridge import AskedTask, Evaluation
+    from core.evaluation.lm_eval_bridge import SHARED, AskedTask, Evaluation
 
     gpu = job.recipe.resources.device != "cpu" and bool(job.session.require().get("GPU"))
     directories = model_dirs(job, models, stage)
@@ -250,8 +258,14 @@ def _scored(
                 settings = {task.name: said["settings"][task.name] for task in tasks}
                 write_json(result, said | {"rows": rows, "settings": settings})
             found[model] = orjson.loads(result.read_bytes())
+            stock = [task for task, said in found[model]["settings"].items() if said["batches"] != SHARED]
             if found[model]["why_stock"] and not options.exact:
                 job.reporter.say(f"evaluate {model}: in stock lm-eval's batches, since {found[model]['why_stock']}")
+            elif stock and not options.exact and options.backend == "transformers":
+                job.reporter.say(
+                    f"evaluate {model}: in stock lm-eval's batches, as answers are sampled or requests longer than the "
+                    f"model attends to as a whole: {', '.join(stock)}"
+                )
             drifts = [row["drift"] for row in found[model]["rows"] if row["drift"] is not None]
             if drifts:
                 job.reporter.say(

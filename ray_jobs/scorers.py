@@ -113,6 +113,8 @@ class RayScorers:
 
         try:
             answer = ray.get(reference)
+        except ray.exceptions.RayTaskError:
+            raise  # of the scorer's code: it did not die
         except ray.exceptions.RayError as error:
             raise ResourceError(
                 f"a scorer died {RETRIES + 1} times ({first_line(error)}); where memory is short, fewer at once may "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 
 import orjson
@@ -26,7 +27,7 @@ class AnswerCache:
             answers = orjson.loads(self._path(chunk).read_bytes())
         except (FileNotFoundError, orjson.JSONDecodeError):
             return None
-        return [answer if isinstance(answer, str) else (answer[0], answer[1]) for answer in answers]
+        return [answer if isinstance(answer, str) else (_number(answer[0]), answer[1]) for answer in answers]
 
     def put(self, chunk: Chunk, answers: list[Answer]) -> None:
         """Keeps answers; whole or not at all."""
@@ -44,6 +45,10 @@ class AnswerCache:
     def _path(self, chunk: Chunk) -> Path:
         key = chunk_key(chunk, self.model)
         return self.directory / key[:2] / f"{key}.json"
+
+
+def _number(said: float | None) -> float:
+    return -math.inf if said is None else said  # the only one that is kept and JSON has not
 
 
 def model_identity(directory: Path, how: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -63,6 +64,8 @@ class Benchmark:
         with ExitStack() as stack:
             lines = stack.enter_context(_opened(labels)) if labels else None
             for number, row in enumerate(raw_rows(path, self.columns), 1):
+                if not isinstance(row, dict):
+                    raise DataError(f"{path}: row {number}: found {type(row).__name__}, expected a mapping")
                 try:
                     if lines:
                         row["label"] = int(next(lines, ""))
@@ -114,5 +117,5 @@ def raw_rows(path: Path, columns: tuple[str, ...] = ()) -> Iterator[Row]:
                 if header is not first and first:
                     yield dict(zip(header, first, strict=True))
                 yield from (dict(zip(header, line, strict=True)) for line in lines)
-    except (OSError, EOFError, ValueError, KeyError, csv.Error) as error:
+    except (OSError, EOFError, ValueError, KeyError, csv.Error, zlib.error) as error:
         raise DataError(f"{path}: not readable as {kind[1:]} ({first_line(error)})") from error

@@ -23,6 +23,7 @@ from core.evaluation.options import Evaluate
 from core.evaluation.scorer import ScoredModel, Scorers, quiet
 
 JSON_LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
+SHARED = "shared prefixes"  # how batches are made where the model allows it
 BOOTSTRAP_ITERATIONS = 1000  # for the standard error of metrics that are no plain mean
 ENGINE = [f"core/evaluation/{name}.py" for name in ("chunks", "drafts", "planned_lm", "scorer", "shared_prefix")]
 ENGINE += [f"core/evaluation/{name}.py" for name in ("stock_model", "token_pairs")]  # whose answers are kept
@@ -115,7 +116,7 @@ class Evaluation:
                 "questions": options.limit or "all",
                 "dtype": model.dtype,
                 "backend": options.backend,
-                "batches": "shared prefixes" if lm.why_stock is None else f"lm-eval's, of {model.batch_size}",
+                "batches": f"lm-eval's, of {model.batch_size}" if name in lm.in_stock_batches else SHARED,
             }
             said = {
                 "truncated": lm.truncated[name],
@@ -187,13 +188,14 @@ def _tell_of(task: Any, name: str, *methods: str) -> None:
 @contextlib.contextmanager
 def _told_of(task: str) -> Iterator[None]:
     """Turns what a task's data or code raise into an error that names the task."""
+    from datasets.exceptions import DatasetsError
     from jinja2 import TemplateError
 
     try:
         yield
     except RaycipeError:
         raise
-    except OSError as error:
+    except (OSError, DatasetsError) as error:
         raise ResourceError(
             f"task {task}: its data cannot be loaded ({first_line(error)}); "
             f"give local files: evaluate.data: {{{task}: {{test: FILE}}}}"

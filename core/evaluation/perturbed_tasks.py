@@ -28,7 +28,8 @@ from core.evaluation.perturbations import (
 )
 from core.evaluation.score_intervals import mean_interval
 from core.evaluation.task_data import BUILDERS, found_path, suffix
-from core.evaluation.task_files import TaskFile
+from core.evaluation.task_definitions import setting
+from core.evaluation.task_files import SKILLS, TaskFile
 
 SETS = {"robustness": ROBUSTNESS, "fairness": FAIRNESS}
 
@@ -49,17 +50,21 @@ def check_perturbed(tasks: Sequence[TaskFile], options: Evaluate, recipe_dir: Pa
         for name in getattr(options, key):
             if name not in by_name:
                 raise RecipeError(f"evaluate.{key}: {name} is not asked; expected one of {', '.join(by_name)}")
+    for name in options.bias:
+        if setting(by_name[name].path, "output_type") != "generate_until":
+            raise RecipeError(f"evaluate.bias: {name} generates no text; the metrics are of what a model writes")
     helm_words(options.helm_words, recipe_dir)
     for name, fields in options.perturb.items():
         data = by_name[name].data_set
-        if data.questions not in by_name[name].data and not data.is_local:
-            raise DataError(f"evaluate.perturb: {name} reads its questions from a hub; give a file in evaluate.data")
+        file = by_name[name].data.get(data.questions or "")
+        if file is None and name not in SKILLS:
+            raise DataError(f"evaluate.perturb: {name} needs its questions in a file of evaluate.data or data_dir")
         if data.examples == data.questions:
             raise RecipeError(
                 f"evaluate.perturb: the examples of {name} are drawn from the questions that would be perturbed; "
                 f"evaluate.few_shot: {{{name}: 0}}, or files for both splits"
             )
-        document = by_name[name].first_document()
+        document = data.first_document(file) if file else None  # a row of the file, which is what is perturbed
         for field in [*fields.question, *fields.answers] if document is not None else []:
             try:
                 _texts(document, field)
@@ -177,7 +182,10 @@ def _changed(row: dict[str, Any], fields: Sequence[str], change: Any, seed: int,
     """A row whose fields are perturbed, all by the same draws."""
     made = copy.deepcopy(row)
     for field in fields:
-        texts = _texts(made, field)
+        try:
+            texts = _texts(made, field)
+        except (KeyError, TypeError) as error:
+            raise DataError(f"evaluate.perturb: question {number + 1} has no text '{field}'") from error
         changed = perturb(texts, change, seed, number)
         holder, last = _holder(made, field)
         holder[last] = changed[0] if isinstance(holder[last], str) else changed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -18,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from core.artifacts.fingerprint import fingerprint
 from core.artifacts.seeds import derive_seed
-from core.errors import RecipeError, ResourceError, first_line
+from core.errors import DataError, RecipeError, ResourceError, first_line
 from core.evaluation.answer_cache import AnswerCache
 from core.evaluation.chunks import (
     Answer,
@@ -77,6 +78,7 @@ class PlannedLM(HFLM):  # type: ignore[misc]
         self._longest = min(self.max_length, _alike_up_to(config.get_text_config()))
         self._plain_generation = plain_generation(_generation_settings(model))
         self.drift: dict[str, float] = {}  # of each task the most that a log-likelihood lay from stock lm-eval's
+        self.in_stock_batches: set[str] = set()  # tasks that no prefix is shared in, though the model would allow it
         self.truncated: Counter[str] = Counter()  # requests of each task that were longer than the model
 
     @functools.cached_property
@@ -96,6 +98,8 @@ class PlannedLM(HFLM):  # type: ignore[misc]
         pairs = self._encoded(texts)
         most = self.max_length  # which looks through the model's configuration each time
         for request, (context, wanted) in zip(requests, pairs, strict=True):
+            if not wanted:
+                raise DataError(f"task {request.task_name}: a continuation without tokens")
             if len(wanted) > most:
                 raise RecipeError(
                     f"task {request.task_name}: a continuation of {len(wanted)} tokens is longer than the model's "
@@ -149,6 +153,8 @@ class PlannedLM(HFLM):  # type: ignore[misc]
             numbers = [number for number, request in enumerate(requests) if request.task_name == task]
             for settings, same in _by_settings(requests, numbers):
                 shared = self._shared_texts(requests, same, settings, task)
+                if shared is None:
+                    self.in_stock_batches.add(task)
                 more, groups = shared or self._stock_texts(requests, same, task)
                 chunks += more
                 members += groups
@@ -169,6 +175,7 @@ class PlannedLM(HFLM):  # type: ignore[misc]
             numbers = [number for number, of in enumerate(tasks) if of == task]
             longest = max(len(pairs[number][0]) + len(pairs[number][1]) for number in numbers) - 1
             if self.why_stock is not None or min(longest, self.max_length) > self._longest:
+                self.in_stock_batches.add(task)
                 more, groups = self._stock_likelihoods(pairs, numbers, rolling)
             else:
                 more, groups = self._shared_likelihoods(pairs, numbers, documents)
@@ -266,7 +273,8 @@ class PlannedLM(HFLM):  # type: ignore[misc]
         size = VLLM_ROWS if self.options.backend == "vllm" else self.scored.batch_size  # it makes batches of its own
         for place, batch in enumerate(ordered.get_batched(n=size)):
             settings = batch[0][1]
-            seed = derive_seed(self.seed, "sampled answers", task, place) if settings.get("do_sample") else None
+            sampled = normalize_gen_kwargs(settings, self.max_gen_toks).get("do_sample")  # also by a temperature alone
+            seed = derive_seed(self.seed, "sampled answers", task, place) if sampled else None
             chunks.append(StockTexts(tuple(prompt for prompt, _, _ in batch), settings, seed))
             members.append([number for _, _, number in batch])
         return chunks, members
@@ -302,6 +310,8 @@ class PlannedLM(HFLM):  # type: ignore[misc]
             else:
                 take(place, kept)
         for number, found in self.scorers.score(by or self.scored, [chunks[place] for place in missing]):
+            if any(isinstance(answer, tuple) and math.isnan(answer[0]) for answer in found):
+                raise DataError(f"{self.scored.directory}: the model's log-likelihoods are no numbers (NaN)")
             self.cache.put(chunks[missing[number]], found)
             take(missing[number], found)
         return answers  # type: ignore[return-value]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,14 @@ PASSAGES = {  # of lm-eval's tasks: what their questions share
     "record": "passage",
     "squadv2": "context",
 }
+
+
+def passage_of(clusters: Mapping[str, str], task: str) -> str | None:
+    """The field of a task's documents that questions on a common passage share; None where they share nothing.
+
+    clusters: what a recipe says of it, by task.
+    """
+    return clusters.get(task, PASSAGES.get(re.sub(r"_\d+shot$", "", task)))
 
 
 def with_intervals(rows: Iterable[dict[str, Any]], samples: Path, cluster_by: str | None) -> list[dict[str, Any]]:

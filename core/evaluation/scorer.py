@@ -113,7 +113,7 @@ class Scorer:
         try:
             with quiet():
                 self._lm = _loaded(model)
-        except (OSError, ValueError, KeyError, torch.OutOfMemoryError) as error:
+        except Exception as error:  # a file that ends early alone is told in three ways
             raise ResourceError(f"{model.directory}: the model cannot be loaded ({first_line(error)})") from error
         if model.backend == "transformers":
             from core.evaluation.shared_prefix import SharedPrefix

@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from core.errors import DataError, RecipeError
 
 SPLITS = ("test_split", "validation_split", "training_split", "fewshot_split")  # keys of a task that name a split
+STRUCTURE = {"task", "task_alias", "group", "group_alias", "aggregate_metric_list", "metadata"}  # keys in a group
 TASK_LINE = re.compile(rb"""^["']?task["']?:[ \t]*["']?([^\s"'#\[\]{}]+)["']?[ \t\r]*(?:#.*)?$""", re.MULTILINE)
 GROUP_LINE = re.compile(rb"""^["']?group["']?:""", re.MULTILINE)
 
@@ -34,10 +35,24 @@ def built_in(name: str, others: list[str]) -> list[tuple[str, Path]]:
     if entry.yaml_path is None:  # a tag
         members = sorted(entry.tags)
     elif isinstance(entry.cfg.get("task"), list):  # a group
-        members = [member if isinstance(member, str) else str(member.get("task")) for member in entry.cfg["task"]]
+        members = [member for said in entry.cfg["task"] for member in _members(name, said)]
     else:
         return [(name, entry.yaml_path)]
     return [task for member in members for task in built_in(member, others)]
+
+
+def _members(group: str, said: str | dict[str, Any]) -> list[str]:
+    """The names that stand in a group's entry. Raises RecipeError where the group asks them in a way of its own."""
+    if isinstance(said, str):
+        return [said]
+    within = said.get("task")
+    if more := sorted(said.keys() - STRUCTURE):
+        raise RecipeError(
+            f"evaluate.tasks: lm-eval's group '{group}' asks {within} with settings of its own ({', '.join(more)}), "
+            "which is not done here; name the tasks, with evaluate.few_shot, or a suite"
+        )
+    entries = within if isinstance(within, list) else [str(within)]
+    return [name for entry in entries for name in _members(group, entry)]
 
 
 def did_you_mean(name: str, names: list[str]) -> str:
@@ -117,7 +132,9 @@ def read_definition(path: Path) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=4096)
 def _parsed(path: Path, changed: int) -> dict[str, Any]:
-    values = YAML(typ="rt", pure=True).load(path.read_text(encoding="utf-8"))
+    yaml = YAML(typ="rt", pure=True)
+    yaml.allow_duplicate_keys = True  # some of lm-eval's have them
+    values = yaml.load(path.read_text(encoding="utf-8"))
     if not isinstance(values, dict):
         raise DataError(f"{path}: not an lm-eval task: a mapping with the key task was expected")
     return values

@@ -52,9 +52,9 @@ class TaskFile:
         return sorted(set(definition_files(self.path)))
 
     def inputs(self) -> dict[str, Path]:
-        """Every local file that it reads: those of its splits, and the labels beside them."""
+        """Every local file that it reads: those of its splits, and the labels beside them, or those its YAML names."""
         benchmark = self.data_set.benchmark
-        found = dict(self.data)
+        found = dict(self.data) or _named_files(self.path)
         for split, file in self.data.items():
             if benchmark and self.data_set.is_converted(file) and (labels := benchmark.labels_of(file)):
                 found[f"{split} labels"] = labels
@@ -64,6 +64,18 @@ class TaskFile:
         """The first that it asks, where a local file tells: not where the task makes its documents of the file's."""
         file = self.data.get(self.data_set.questions or "")
         return None if file is None or setting(self.path, "process_docs") else self.data_set.first_document(file)
+
+
+def _named_files(definition: Path) -> dict[str, Path]:
+    """The local files that a task's own YAML reads."""
+    named = (setting(definition, "dataset_kwargs") or {}).get("data_files") or {}
+    by_split = named if isinstance(named, dict) else {"": named}
+    paths = {
+        f"{split} {number}": Path(str(file))
+        for split, files in by_split.items()
+        for number, file in enumerate(files if isinstance(files, list) else [files])
+    }
+    return {name: path for name, path in paths.items() if path.is_file()}
 
 
 def find_tasks(options: Evaluate, recipe_dir: Path) -> list[TaskFile]:
@@ -83,6 +95,8 @@ def find_tasks(options: Evaluate, recipe_dir: Path) -> list[TaskFile]:
     }
     _check_keys("clusters", options.clusters, set(names.values()))
     used = {key for of in asked.values() for _, key in of.values()}
+    if made := sorted({*SKILLS} & set(options.data)):
+        raise RecipeError(f"evaluate.data: the questions of {', '.join(made)} are made, and read from no file")
     if unused := sorted(set(options.data) - used):
         raise RecipeError(
             f"evaluate.data: {', '.join(unused)} is no task, and no data set of a task, in evaluate.tasks"

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 from core.errors import DataError
 
@@ -77,10 +77,15 @@ def read_metrics(path: Path) -> list[Metric]:
             rows = csv.DictReader(file, skipinitialspace=True, strict=True)
             header = [name.strip() for name in rows.fieldnames or ()]
             rows.fieldnames = header
-            if missing := [name for name in COLUMNS if name not in header]:
-                raise DataError(f"{path}:1: no column {missing[0]}; expected {', '.join(COLUMNS)}")
-            for row in rows:
-                _take(row, found, f"{path}:{rows.line_num}")
+            for name in COLUMNS:
+                if header.count(name) != 1:
+                    said = "no column" if name not in header else f"{header.count(name)} columns"
+                    raise DataError(f"{path}:1: {said} {name}; expected {', '.join(COLUMNS)}")
+            try:
+                for row in rows:
+                    _take(row, found, f"{path}:{rows.line_num}")
+            except csv.Error as error:
+                raise DataError(f"{path}: below line {rows.line_num}: not CSV ({error})") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -90,7 +95,9 @@ def read_metrics(path: Path) -> list[Metric]:
     return list(found.values())
 
 
-def _take(row: Mapping[str | None, str | None], found: dict[tuple[str, str, str], Metric], place: str) -> None:
+def _take(row: Mapping[str | None, Any], found: dict[tuple[str, str, str], Metric], place: str) -> None:
+    if more := row.get(None):
+        raise DataError(f"{place}: more fields than the header has: {', '.join(more)}; texts with a comma are quoted")
     model, stage, scenario, name, direction, told = ((row[column] or "").strip() for column in COLUMNS)
     for column, text in (("model", model), ("scenario", scenario), ("metric", name)):
         if not text:
@@ -115,8 +122,8 @@ def _take(row: Mapping[str | None, str | None], found: dict[tuple[str, str, str]
 
 
 def standings(metrics: Sequence[Metric], rule: Rule = "challenge") -> list[Standing]:
-    """Every model's scores, the best first. Where a model has no value the worst one stands: 0, or 1000 where less is
-    better, so that all without a value are equal.
+    """Every model's scores, the best first. Where a model has no value 0 stands, or 1000 where less is better, so that
+    all without a value are equal; it is the challenge's rule, and the worst only where values lie between the two.
 
     Raises DataError for the rule helm and less than two models.
     """
@@ -156,6 +163,12 @@ def stage_score(win_rates: Sequence[float]) -> float:
 def final_score(scores: Mapping[str, float]) -> float | None:
     """Of the stages' scores; None where one is missing."""
     return sum(WEIGHTS[stage] * scores[stage] for stage in STAGES) if scores.keys() >= WEIGHTS.keys() else None
+
+
+def ranks(found: Sequence[Standing]) -> list[int]:
+    """The place of each, from 1; those with equal scores share one."""
+    keys = [_key(standing) for standing in found]
+    return [1 + sum(other > key for other in keys) for key in keys]
 
 
 def _key(standing: Standing) -> float:

@@ -76,6 +76,7 @@ def test_the_worst_of_each_question_counts(tmp_path):
             "no field of text 'query', but qu",
         ),
         ("choice", {"perturb": {"choice": {"question": ["gold"]}}}, RecipeError, "no field of text 'gold'"),
+        ("choice", {"bias": ["choice"]}, RecipeError, "choice generates no text"),
         ("choice", {"bias": ["other"]}, RecipeError, r"evaluate\.bias: other is not asked"),
         ("choice", {"helm_words": HelmWords(dialect="no.json")}, DataError, r"helm_words\.dialect: no file no\.json"),
     ],
@@ -84,6 +85,16 @@ def test_what_cannot_be_perturbed_is_told_before_anything_is_scored(tmp_path, ta
     options = Evaluate(**made_options(tmp_path, [task]).model_dump() | change)
     with pytest.raises(error, match=said):
         check_perturbed(find_tasks(options, tmp_path), options, tmp_path)
+
+
+def test_a_question_without_the_text_that_is_to_be_perturbed_is_named(tmp_path):
+    [task] = find_tasks(made_options(tmp_path, ["choice"]), tmp_path)
+    lines = rows(tmp_path / "test.jsonl")
+    lines[3]["question"] = None
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    write_tasks([task], tmp_path / "tasks", 42)
+    with pytest.raises(DataError, match=r"question 4 has no text 'question'"):
+        write_perturbed(task, Perturbed(question=["question"]), tmp_path / "tasks", Words(), 42)
 
 
 def test_examples_of_the_questions_own_split_are_refused(tmp_path):

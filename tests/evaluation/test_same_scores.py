@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lm_eval.tasks import TaskManager
 from transformers import AutoModelForCausalLM as Models
 from transformers import AutoTokenizer, GPTNeoXConfig, LlamaConfig, MistralConfig, Qwen3Config
 
+from core.errors import DataError
 from core.evaluation.task_files import find_tasks, write_tasks
 from core.tokens.tokenizer import train_tokenizer
 from tests.evaluation.made_tasks import TASKS, evaluated, made_options, made_rows
@@ -131,16 +133,31 @@ def test_what_was_answered_is_not_asked_again(models, tmp_path):
         evaluated(models["mistral"], options, tmp_path, scorers=Refusing())  # another model's answers
 
 
-def test_sampled_answers_are_the_same_under_one_seed_and_not_reused_under_another(models, tmp_path):
+@pytest.mark.parametrize("sampled", ["do_sample: true, temperature: 1.5", "temperature: 1.5"])  # the second is as much
+def test_sampled_answers_are_the_same_under_one_seed_and_not_reused_under_another(models, tmp_path, sampled):
     options = made_options(tmp_path, ["answer_alone"])
     path = tmp_path / "answer_alone.yaml"
-    path.write_text(path.read_text().replace("max_gen_toks: 40", "max_gen_toks: 20, do_sample: true, temperature: 1.5"))
+    path.write_text(path.read_text().replace("max_gen_toks: 40", f"max_gen_toks: 20, {sampled}"))
     said = []
     for seed, place in ((1, "one"), (1, "other"), (2, "other")):
-        _, samples = evaluated(models["llama"], options, tmp_path, seed=seed, answers=tmp_path / place)
+        found, samples = evaluated(models["llama"], options, tmp_path, seed=seed, answers=tmp_path / place)
+        assert found["settings"]["answer_alone"]["batches"] == "lm-eval's, of 16"  # nothing is shared
+        torch.manual_seed(seed + 5)  # what else was drawn before does not count
         said.append([sample["resps"] for sample in samples["answer_alone"]])
     assert said[0] == said[1]
     assert said[0] != said[2]
+
+
+def test_a_model_that_gives_no_numbers_is_named(models, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(models["llama"], broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+    with pytest.raises(DataError, match="broken: the model's log-likelihoods are no numbers"):
+        evaluated(broken, made_options(tmp_path, ["choice"]), tmp_path)
 
 
 def test_requests_longer_than_the_model_are_counted(models, tmp_path):

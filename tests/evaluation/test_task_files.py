@@ -98,6 +98,16 @@ def test_what_a_task_reads_includes_labels_beside_its_questions(tmp_path: Path) 
     }
 
 
+def test_files_that_a_task_of_ones_own_names_are_read_too(tmp_path: Path) -> None:
+    (tmp_path / "own.jsonl").write_text('{"q": "?"}\n')
+    (tmp_path / "own.yaml").write_text(
+        "task: own\ndataset_path: json\ntest_split: test\noutput_type: generate_until\n"
+        f"dataset_kwargs: {{data_files: {{test: {tmp_path}/own.jsonl}}}}\ndoc_to_text: q\ndoc_to_target: q\n"
+    )
+    [task] = find_tasks(Evaluate(tasks=["own"], task_files=[str(tmp_path / "own.yaml")]), tmp_path)
+    assert task.inputs() == {"test 0": tmp_path / "own.jsonl"}
+
+
 def test_a_task_of_one_subset_names_it_to_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE")
     tasks = found(tmp_path, ["helm_math_level_1"])
@@ -123,6 +133,9 @@ def test_a_split_without_a_file_is_named_and_what_to_do(gsm8k: Path) -> None:
         (["gsm9k"], {}, r"lm-eval has no task 'gsm9k'; did you mean gsm8k"),
         (["moxin_zeroshot"], {}, "lm-eval has no task 'moxin_zeroshot'; did you mean moxin_zero_shot"),
         (["helm_gsm"], {}, "did you mean helm_gsm8k"),
+        (["openllm"], {}, "lm-eval's group 'openllm' asks arc_challenge with settings of its own (fewshot_split"),
+        (["skills_choice"], {"data": {"skills_choice": {"test": "data/gsm8k/test.jsonl"}}},
+         "evaluate.data: the questions of skills_choice are made, and read from no file"),
         (["piqa"], {}, "piqa reads baber/piqa from a hub, and HF_HUB_OFFLINE is set; give local files: evaluate.data: "
          "{piqa: {validation: FILE}} or {baber/piqa: DIRECTORY}, or evaluate.data_dir, with valid.jsonl"),
         (["mmlu_anatomy"], {"data_dir": "data"}, "HF_HUB_OFFLINE is set; no test/anatomy_test.csv in "),

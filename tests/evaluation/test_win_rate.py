@@ -109,7 +109,10 @@ def test_a_scenario_without_a_win_makes_the_stage_almost_nothing(tmp_path):
 
 def test_the_command_prints_a_table_or_json(table_2, capsys):
     win_rate(table_2, "challenge", as_json=False)
-    assert "final score" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split() == ["model", "open", "closed", "final", "score"]
+    assert [line.split()[:2] for line in said[1:4]] == [["1", "Birbal"], ["2", "Rank-2"], ["3", "Rank-3"]]
+    assert any("MMLU" in line and line.strip().startswith("win rates, open") for line in said)
     win_rate(table_2, "challenge", as_json=True)
     printed = json.loads(capsys.readouterr().out)
     assert printed["rule"] == "challenge"
@@ -129,6 +132,9 @@ def test_the_command_prints_a_table_or_json(table_2, capsys):
         (HEADER + "a,open,s,m,true,1\nb,open,s,m,true,n/a\n", ":3: value is 'n/a'; expected a number, or nothing"),
         (HEADER + "a,open,s,m,true,nan\n", ":2: value is 'nan'"),
         (HEADER + "a,open,,m,true,1\n", ":2: scenario is empty"),
+        (HEADER + "a,open,s,m,true,1\nb,open,s,m,true,0,63\n", ":3: more fields than the header has: 63"),
+        (HEADER.strip() + ",value\na,open,s,m,true,1,2\n", ":1: 2 columns value"),
+        (HEADER + 'a,open,"s"x,m,true,1\n', ": below line 1: not CSV"),
         (HEADER + "a,open,s,m,true,1\na,open,s,m,true,1\n", ":3: a second value of a for open, s, m"),
         (HEADER + "a,open,s,m,true,1\nb,open,s,m,false,1\n", ":3: higher_is_better is false, and an earlier row"),
         (HEADER + "a,open,s,m,true\n", ""),
@@ -143,6 +149,13 @@ def test_a_wrong_table_is_told_with_its_line(tmp_path, text, said):
     with pytest.raises(DataError, match=said.replace("(", r"\(")) as raised:
         read_metrics(path)
     assert str(raised.value).startswith(str(path))
+
+
+def test_equal_scores_share_a_rank(tmp_path, capsys):
+    path = tmp_path / "results.csv"
+    path.write_text(HEADER + "a,open,s,m,true,1\nb,open,s,m,true,2\nc,open,s,m,true,2\n")
+    win_rate(path, "challenge", as_json=True)
+    assert [each["rank"] for each in json.loads(capsys.readouterr().out)["models"]] == [1, 1, 3]
 
 
 def test_files_that_are_none_are_refused(tmp_path):
