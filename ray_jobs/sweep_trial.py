@@ -26,6 +26,7 @@ from core.evaluation.scorer import LocalScorers, ScoredModel
 from core.evaluation.task_files import TaskFile
 from core.recipe.resolve import load_recipe
 from core.training.checkpoints import CHECKPOINTS, STATE, CheckpointPieces, complete, step_directory
+from core.training.devices import free_memory
 from core.training.engine import Engine, World
 from core.training.log import LOG
 from core.training.order import make_sampler
@@ -148,12 +149,14 @@ class _Trial:
                 "work": {"tokens": summary["tokens"]},
                 "seconds": summary["seconds"],
             }
+        free_memory("cuda" if self.plan.use_gpu else "cpu")
         self.moments |= {"trained": time.time(), **self._workers_moments()}
         validation = _validation_loss(self.directory / "train" / phase / LOG)
         score: Score | None = None
         rows: list[dict[str, Any]] = []
         if budget == whole or not self.plan.by_loss:
             score, rows = self._score(model, validation)
+        free_memory("cuda" if self.plan.use_gpu else "cpu")
         self.moments["scored"] = time.time()
         shutil.rmtree(self.directory / ".rung", ignore_errors=True)
         earlier = [
@@ -189,7 +192,7 @@ class _Trial:
         on_report = _PauseAt(directory, step)
         if step is not None and on_report.is_there():
             raise _Paused  # already before a kill
-        told = config | {"on_report": on_report, "moments": self.directory / MOMENTS}
+        told = config | {"on_report": on_report, "halt_step": step, "moments": self.directory / MOMENTS}
         if workers == 1:
             _work(told | {"world": World(device="cuda:0" if use_gpu else "cpu")})
         else:
@@ -303,7 +306,7 @@ class _PauseAt:
 
     def __call__(self, values: Mapping[str, Any]) -> None:
         if values["step"] == self._step:
-            while not self._state.exists():  # it is written in the background
+            while not self._state.exists():  # the first worker writes it when all have written their parts
                 time.sleep(0.01)
             raise _Paused
 

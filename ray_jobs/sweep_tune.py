@@ -106,6 +106,8 @@ def _tuner(job: Job, asked: Asked, plan: Plan, room: int, search: TPE | Asha | N
     single = len(asked.modes) == 1
     worker = {"CPU": cpus} | ({"GPU": 1} if asked.use_gpu else {})
     needs = tune.PlacementGroupFactory([worker if asked.workers == 1 else DRIVER])
+    # bitsandbytes never gives back what a paged optimiser has had on a GPU: each trial has a process of its own then
+    paged = asked.use_gpu and any(phase.optimizer.startswith("paged") for phase in job.recipe.train.values())
     samples = 1 if search is None else -1 if isinstance(search, Asha) else asked.count  # -1: as many as it takes
     return tune.Tuner(
         tune.with_resources(tune.with_parameters(run_trial, plan=plan), needs),
@@ -115,7 +117,7 @@ def _tuner(job: Job, asked: Asked, plan: Plan, room: int, search: TPE | Asha | N
             scheduler=make_scheduler(options, asked.space, asked.modes[0]) if single else None,
             num_samples=samples,
             max_concurrent_trials=None if options.scheduler == "pbt" else room,  # pbt pauses trials for others
-            reuse_actors=True,
+            reuse_actors=not paged,
             trial_name_creator=trial_name,
             trial_dirname_creator=trial_name,
         ),

@@ -23,7 +23,7 @@ from core.planning.disk import adapter_count, parameter_count, too_little_room
 from core.recipe.schema import Recipe
 from core.training.checkpoints import CHECKPOINTS
 from core.training.engine import World
-from core.training.health import HEARTBEATS, behind
+from core.training.health import HEARTBEATS, behind, told_without_room
 from core.training.log import LOG, latest
 from core.training.options import BASE, Phase
 from core.training.order import make_sampler
@@ -266,17 +266,21 @@ def fit_on_workers(
 def why_workers_died(error: Exception, directory: Path, workers: int) -> str | None:
     """What can be said of workers that died or hung; None where one raised an error of its own."""
     failures: dict[int, Exception] = getattr(error, "worker_failures", None) or {}
+    late = behind(directory / HEARTBEATS)
     for rank, cause in failures.items():
         kind = type(cause).__name__
         if kind == "WorkerHealthCheckFailedError":
-            return f"worker {rank} died ({_last_line(cause)}), mostly a sign that the host's memory was full"
+            # A GPU's worker that has waited in vain for another is ended by NCCL itself, without an error of its own.
+            other = late and f"rank {rank} " not in late
+            waited = f", or that it waited for one that hangs: {late}" if other else ""
+            return f"worker {rank} died ({_last_line(cause)}), mostly a sign that the host's memory was full{waited}"
         if kind == "WorkerHealthCheckTimeoutError":
             return f"worker {rank} no longer answers"
     if not failures or not all(any(word in str(cause) for word in WAITED) for cause in failures.values()):
         return None
     rank, cause = next(iter(failures.items()))
     silent = ", ".join(str(other) for other in range(workers) if other not in failures)
-    late = behind(directory / HEARTBEATS) or (f"nothing was heard of rank {silent}" if silent else "all of them did")
+    late = late or (f"nothing was heard of rank {silent}" if silent else "all of them did")
     return f"worker {rank} waited in vain for another ({_last_line(cause)}); {late}"
 
 
@@ -321,7 +325,8 @@ def work(config: dict[str, Any]) -> None:
         return
     world: World = config.get("world") or ray_world()
     try:
-        _work(config, world)
+        with told_without_room(config["phase"]):
+            _work(config, world)
     except RaycipeError as error:
         write_json(failure, {"kind": type(error).__name__, "message": str(error)})
         if world.size > 1:
@@ -370,6 +375,7 @@ def _work(config: dict[str, Any], world: World) -> None:
         directory=directory,
         fingerprint=config["fingerprint"],
         on_report=config.get("on_report", ray.train.report),
+        halt_step=config.get("halt_step"),
         reference=config["reference"],
         patience=config["patience"],
     ).train()

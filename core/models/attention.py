@@ -50,7 +50,7 @@ def keep_samples_apart(model: PreTrainedModel) -> None:
     """
     if model.config._attn_implementation == FLASH:
         model.get_decoder().register_forward_pre_hook(_with_lengths, with_kwargs=True)
-    elif model.config._attn_implementation == SDPA and model.device.type == "cpu":
+    elif model.config._attn_implementation == SDPA:
         _register_by_sample()
         model.get_decoder().register_forward_pre_hook(_with_sample_lengths, with_kwargs=True)
 
@@ -82,7 +82,8 @@ def _register_by_sample() -> None:
 
 def _with_sample_lengths(decoder: Any, arguments: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     positions = named.get("position_ids")
-    if positions is not None and named.get("attention_mask") is None and named.get("use_cache") is False:
+    alone = named.get("attention_mask") is None and named.get("use_cache") is False
+    if positions is not None and positions.device.type == "cpu" and alone:
         starts = (positions.flatten() == 0).nonzero().flatten().tolist()
         ends = [*starts[1:], positions.numel()]
         named = named | {"sample_lengths": [end - start for start, end in zip(starts, ends, strict=True)]}

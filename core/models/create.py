@@ -93,6 +93,8 @@ def load_model(
             trust_remote_code=False,
             **arguments,
         )
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # of many kinds: a truncated file alone raises three
         raise ResourceError(_not_had(name, error)) from error
     keep_samples_apart(model)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import ResourceError, first_line
 from core.training.options import Phase
 
 HEARTBEATS = "workers"  # in a phase's directory
@@ -63,22 +65,45 @@ def behind(directory: Path) -> str:
     return f"behind the others (step {furthest}): {told}" if late else ""
 
 
+@contextlib.contextmanager
+def told_without_room(options: Phase) -> Iterator[None]:
+    """Turns a device's memory that is full, wherever that shows, into a ResourceError that says what would help."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        said = "weights, gradients and the optimiser's state do not fit the device"
+        raise ResourceError(f"{said}{_what_would_help(options)} ({first_line(error)})") from error
+
+
 def too_large(options: Phase, rows: int, tokens: int, fitting: int | None, used: str) -> str:
     """What is said where a micro-batch does not fit. fitting: rows that were tried and did; used: memory, in words."""
     said = f"a micro-batch of {rows} rows of {tokens} tokens does not fit the device ({used})"
     if fitting:
         return f"{said}; micro_batch_size={fitting} does (tried just now)"
-    means = [
+    of_the_batch = [
         ("gradient_checkpointing=true", options.gradient_checkpointing),
         ("precision=bf16", options.precision == "bf16"),
         (f"micro_batch_size={max(1, rows // 2)}", rows == 1),
+    ]
+    return said + _what_would_help(options, of_the_batch, [(f"data.sequence_length={tokens // 2}", False)])
+
+
+def _what_would_help(
+    options: Phase, first: Sequence[tuple[str, bool]] = (), last: Sequence[tuple[str, bool]] = ()
+) -> str:
+    """Settings that take less memory, those that are there already left out."""
+    means = [
+        *first,
         ("optimizer=paged_adamw_8bit", options.optimizer != "adamw" or options.zero_stage > 0),
         ("zero_stage=3 on more GPUs", options.zero_stage == 3 or options.method == "qlora"),
         ("cpu_offload=true", options.cpu_offload or not options.zero_stage),
         ("method=qlora", options.method == "qlora"),
-        (f"data.sequence_length={tokens // 2}", False),
+        *last,
     ]
-    return f"{said}; what would help, the cheapest first: {', '.join(name for name, there in means if not there)}"
+    named = ", ".join(name for name, there in means if not there)
+    return f"; what would help, the cheapest first: {named}" if named else ""
 
 
 def largest_fitting(fits: Callable[[int], bool], rows: int) -> int | None:

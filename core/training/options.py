@@ -94,7 +94,7 @@ class Phase(Options):
     )
     compile: bool = Field(False, description="torch.compile of the model's blocks.")
     kernels: Literal["torch", "liger"] = Field(
-        "torch", description="liger: fused norms, rotary embeddings, feed-forward and loss of liger-kernel, on GPUs."
+        "torch", description="liger: fused norms, rotary embeddings and feed-forward of liger-kernel, on GPUs."
     )
     gradient_checkpointing: bool = Field(False, description="Recompute activations backward: less memory, more time.")
     on_nonfinite: Literal["stop", "skip"] = Field(

@@ -13,6 +13,7 @@ from core.errors import ResourceError
 from core.tokens.sampler import Sampler
 from core.tokens.shards import TokenRows
 from core.training.batches import Batch, collate, without_targets
+from core.training.devices import free_memory
 from core.training.engine import Engine, Update, World
 from core.training.health import heaviest, largest_fitting, too_large
 from core.training.objectives import Objective
@@ -93,20 +94,17 @@ class Passes:
         batch = sampler.batch(sampler.heaviest_step(rows.lengths, options.micro_batch_size, world.size))
         numbers = heaviest(self.share(batch), rows.lengths) or [int(batch[0])]
         torch.manual_seed(0)
-        try:
-            self._forward_backward(self._inputs(rows, numbers), 0.0)
-        except ResourceError as error:
+        if not self._fits(rows, numbers):
             alone = world.size == 1  # otherwise the other workers would have to try the same
             fitting = largest_fitting(lambda few: self._fits(rows, numbers[:few]), len(numbers)) if alone else None
             tokens = int(rows.lengths[list(numbers)].max())
-            said = too_large(options, len(numbers), tokens, fitting, _memory(world.device))
-            raise ResourceError(said) from error
+            raise ResourceError(too_large(options, len(numbers), tokens, fitting, _memory(world.device)))
         self._engine.discard()
 
     def _fits(self, rows: TokenRows, numbers: Sequence[int]) -> bool:
+        """Whether a micro-batch does. The error is forgotten here: it would hold what did not fit."""
         self._engine.discard()
-        if self._world.device != "cpu":
-            torch.cuda.empty_cache()
+        free_memory(self._world.device)
         try:
             self._forward_backward(self._inputs(rows, numbers), 0.0)
         except ResourceError:

@@ -53,7 +53,8 @@ class Run:
     """One phase's training, on one worker.
 
     directory: where log, checkpoints and, for preference pairs, `reference/` are kept; on_report: called on every
-    worker with what is worth telling at a validation or checkpoint; patience: seconds to wait for another worker.
+    worker with what is worth telling at a validation or checkpoint, which it may end training by: at halt_step the
+    checkpoint is whole by then; patience: seconds to wait for another worker.
     """
 
     model: Any
@@ -66,6 +67,7 @@ class Run:
     directory: Path
     fingerprint: str
     on_report: Callable[[dict[str, Any]], None] = lambda values: None
+    halt_step: int | None = None
     reference: Path | None = None
     patience: float = 1800
 
@@ -97,7 +99,8 @@ class _Training:
         _prepare(run.model, run.options)
         self.objective: Objective = make_objective(run.model, run.options)
         self.engine: Engine = make_engine(self.objective, run.options, run.world)
-        width = int(run.rows.lengths.max()) if run.options.compile else None
+        every = [run.rows] if run.validation is None else [run.rows, run.validation]
+        width = max(int(rows.lengths.max()) for rows in every) if run.options.compile else None
         self.passes = Passes(self.objective, self.engine, run.options, run.world, padding=run.padding, width=width)
         self.storage = run.directory / CHECKPOINTS
         self.progress = Progress()
@@ -144,6 +147,8 @@ class _Training:
                 if due or wishes:
                     progress.seconds = time.monotonic() - began
                     self._save(writer)
+                if progress.step == run.halt_step:
+                    writer.close()
                 if due or told:
                     run.on_report({"step": progress.step, "epoch": progress.epoch, **(progress.last or {}), **told})
         writer.close()

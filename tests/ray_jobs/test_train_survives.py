@@ -257,3 +257,6 @@ def test_the_worker_that_has_come_less_far_is_named(tmp_path):
         Heartbeat(tmp_path / HEARTBEATS, rank).at(step)
     said = why_workers_died(WorkerGroupError("", {0: RuntimeError("Timed out")}), tmp_path, workers=3)
     assert said.endswith("behind the others (step 7): rank 1 (step 6)")
+    ended_by_nccl = WorkerHealthCheckFailedError("ping:", ValueError("died"))
+    said = why_workers_died(WorkerGroupError("", {0: ended_by_nccl, 2: ended_by_nccl}), tmp_path, workers=3)
+    assert said.endswith("or that it waited for one that hangs: behind the others (step 7): rank 1 (step 6)")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import numpy as np
 import orjson
@@ -11,7 +12,8 @@ import torch
 
 from core.errors import ResourceError
 from core.tokens.options import PhaseData
-from core.training.health import LossWatch
+from core.training.health import LossWatch, told_without_room
+from tests.training.conftest import phase
 from tests.training.test_trainer import losses
 
 STEPS = {"max_steps": 6}
@@ -175,9 +177,13 @@ def test_what_does_not_fit_is_known_before_the_first_step_with_what_would(materi
     from core.training.data_parallel import DataParallel
 
     real = DataParallel.forward
+    failed: list[weakref.ref[torch.Tensor]] = []
 
     def small_device(engine, batch):
+        assert not any(earlier() is not None for earlier in failed)  # memory of what did not fit is free again
+        activations = torch.ones(batch.input_ids.shape)
         if batch.input_ids.shape[0] > 2:
+            failed.append(weakref.ref(activations))
             raise torch.OutOfMemoryError("no more")
         return real(engine, batch)
 
@@ -188,6 +194,14 @@ def test_what_does_not_fit_is_known_before_the_first_step_with_what_would(materi
     monkeypatch.setattr(DataParallel, "forward", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("none")))
     with pytest.raises(ResourceError, match="what would help, the cheapest first: gradient_checkpointing=true"):
         material.run(tmp_path, {"max_steps": 2, "micro_batch_size": 8}).train()
+
+
+def test_weights_that_do_not_fit_are_told_with_what_would():
+    with (
+        pytest.raises(ResourceError, match=r"state do not fit .*: optimizer=paged_adamw_8bit, zero_stage=3"),
+        told_without_room(phase()),
+    ):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 26.98 GiB")
 
 
 def test_the_rehearsal_of_the_largest_micro_batch_changes_nothing(material, tmp_path, monkeypatch, usual):

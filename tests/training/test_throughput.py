@@ -197,7 +197,10 @@ def test_a_cpu_has_a_name_no_peak_and_the_resident_size_of_this_process() -> Non
 def test_a_gpu_is_asked_for_its_name_and_its_allocators_peak(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_name", {"cuda:1": H100}.__getitem__)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", {"cuda:1": 12_345}.__getitem__)
+    begun: list[str] = []
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", begun.append)
     device = device_of("cuda:1")
+    assert begun == ["cuda:1"]
     assert (device.name, device.peak_flops, device.memory()) == (H100, 989.4e12, 12_345)
 
 
