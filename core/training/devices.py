@@ -75,11 +75,11 @@ class Device:
 
 
 def free_memory(device: str) -> None:
-    """Gives back what nobody refers to any more, also in circles, as adapters and quantised layers do."""
+    """Gives a GPU's memory back that nobody refers to any more, also in circles, as quantised layers do."""
     import torch
 
-    gc.collect()
     if torch.device(device).type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()
 
 
