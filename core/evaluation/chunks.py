@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 
@@ -49,9 +49,7 @@ class Likelihoods:
 
     def halves(self) -> tuple[Likelihoods, Likelihoods] | None:
         """Two chunks in its place, where it does not fit into memory; None where it is one question."""
-        middle = len(self.questions) // 2
-        parts = self.questions[:middle], self.questions[middle:]
-        return (replace(self, questions=parts[0]), replace(self, questions=parts[1])) if middle else None
+        return _halves(self, "questions")
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,7 @@ class Texts:
 
     def halves(self) -> tuple[Texts, Texts] | None:
         """Two chunks in its place, where it does not fit into memory; None where it is one prompt."""
-        middle = len(self.prompts) // 2
-        parts = self.prompts[:middle], self.prompts[middle:]
-        return (replace(self, prompts=parts[0]), replace(self, prompts=parts[1])) if middle else None
+        return _halves(self, "prompts")
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,10 @@ class StockLikelihoods:
     def cost(self) -> int:
         """Tokens with the padding of a batch."""
         return len(self.requests) * max(len(context) + len(asked) for context, asked in self.requests)
+
+    def halves(self) -> tuple[StockLikelihoods, StockLikelihoods] | None:
+        """Two chunks in its place, where it need not be stock lm-eval's; None where it is one request."""
+        return _halves(self, "requests")
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,20 @@ class StockTexts:
         """About its tokens: what comes first is only a matter of order."""
         return len(self.prompts) * (max(map(len, self.prompts)) // 4 + int(self.settings.get("max_gen_toks", 256)))
 
+    def halves(self) -> tuple[StockTexts, StockTexts] | None:
+        """Two chunks in its place, where it need not be stock lm-eval's; None for one prompt, and what is sampled."""
+        return _halves(self, "prompts") if self.seed is None else None
+
 
 Chunk = Likelihoods | Texts | StockLikelihoods | StockTexts
 Answer = tuple[float, bool] | str
+C = TypeVar("C", bound=Chunk)
+
+
+def _halves(chunk: C, parts: str) -> tuple[C, C] | None:
+    every = getattr(chunk, parts)
+    middle = len(every) // 2
+    return (replace(chunk, **{parts: every[:middle]}), replace(chunk, **{parts: every[middle:]})) if middle else None
 
 
 def chunk_key(chunk: Chunk, model: str) -> str:

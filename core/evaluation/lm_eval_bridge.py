@@ -10,7 +10,7 @@ import logging
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ class Evaluation:
         logging.getLogger("transformers").setLevel(logging.ERROR)
         datasets.disable_progress_bars()
         options = self.options
+        model = replace(model, exact=options.exact)
         how = f"{model.device} {model.dtype} {options.backend} {_versions()}"
         cache = AnswerCache(self.cache_dir, model_identity(model.directory, how))
         lm = PlannedLM(model, self.scorers, cache, options, self.seed, self.told)

@@ -17,16 +17,20 @@ from core.evaluation.chunks import Answer, Chunk, Likelihoods, StockLikelihoods,
 
 @dataclass(frozen=True)
 class ScoredModel:
-    """A model directory, and how it is loaded: "cpu" or "cuda", fp32 or bf16, requests in a stock batch, by whom."""
+    """A model directory, and how it is asked: on "cpu" or "cuda", requests in a stock batch, by whom; exact: as lm-eval
+    does."""
 
     directory: Path
     device: str
     batch_size: int
     backend: str = "transformers"
+    exact: bool = False
 
     @property
     def dtype(self) -> str:
-        """Numbers are fp32 on a CPU and bf16 on a GPU."""
+        """Numbers are fp32 on a CPU and bf16 on a GPU; where it is to be exact, the model's own: lm-eval's "auto"."""
+        if self.exact:
+            return "auto"
         return "bfloat16" if self.device.startswith("cuda") else "float32"
 
 
@@ -62,7 +66,7 @@ class Scorer:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
             reason = first_line(error)
-        halves = chunk.halves() if isinstance(chunk, Likelihoods | Texts) else None
+        halves = None if model.exact else chunk.halves()
         if halves is None:
             hint = (
                 "lower evaluate.batch_size" if isinstance(chunk, StockLikelihoods | StockTexts) else "one is too long"

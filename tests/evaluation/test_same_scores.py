@@ -60,7 +60,7 @@ def of_stock(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
 def stock(model_dir: Path, directory: Path, tasks: list[str], batch_size: int) -> dict[str, Any]:
     """Each task by lm-eval as its own documentation calls it; without its list of installed packages, which is slow."""
     manager = TaskManager(include_path=str(directory / "tasks"), include_defaults=False)
-    model = HFLM(pretrained=str(model_dir), device="cpu", dtype="float32", batch_size=batch_size)
+    model = HFLM(pretrained=str(model_dir), device="cpu", batch_size=batch_size)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)
         patch.setenv("DISABLE_MULTIPROC", "1")  # its bootstrap forks the process of the tests, which can hang
@@ -131,6 +131,16 @@ def test_what_was_answered_is_not_asked_again(models, tmp_path):
     assert (again, same) == (first, samples)
     with pytest.raises(AssertionError):
         evaluated(models["mistral"], options, tmp_path, scorers=Refusing())  # another model's answers
+
+
+def test_a_model_in_bf16_is_asked_in_bf16_where_it_is_to_be_exact(models, tmp_path):
+    directory = tmp_path / "bf16"
+    shutil.copytree(models["llama"], directory)
+    Models.from_pretrained(directory, dtype=torch.bfloat16).save_pretrained(directory)
+    found, samples = evaluated(directory, made_options(tmp_path, ["choice"], exact=True), tmp_path)
+    expected = stock(directory, tmp_path, ["choice"], 16)["choice"]["samples"]["choice"]
+    assert answers(samples["choice"]) == answers(json.loads(json.dumps(expected, default=str)))
+    assert found["settings"]["choice"]["dtype"] == "auto"
 
 
 @pytest.mark.parametrize("sampled", ["do_sample: true, temperature: 1.5", "temperature: 1.5"])  # the second is as much
