@@ -25,13 +25,13 @@ from core.evaluation.perturbed_tasks import (
     bias_rows,
     check_perturbed,
     helm_words,
+    word_files,
     worst_case_rows,
     write_perturbed,
 )
 from core.evaluation.score_intervals import passage_of, with_intervals
 from core.evaluation.scorer import ScoredModel
 from core.evaluation.suites import SUITES, suite_scores
-from core.evaluation.task_data import found_path
 from core.evaluation.task_files import TaskFile, find_tasks, write_tasks
 from core.evaluation.tokens_needed import check_tokens
 from core.instructions.benchmarks import is_marked, trained_on
@@ -88,7 +88,10 @@ def evaluate(job: Job) -> dict[str, Any]:
             **{name: manifest["fingerprint"] for name, manifest in manifests.items() if manifest is not None},
             **{f"{task.name} {split}": file_checksum(path) for task in tasks for split, path in task.inputs().items()},
             **{f"task {task.name} {path.name}": file_checksum(path) for task in tasks for path in task.definition()},
-            **{f"words {name}": file_checksum(path) for name, path in _word_lists(options, job).items()},
+            **{
+                f"words {name}": file_checksum(path)
+                for name, path in word_files(options.helm_words, job.resolved.directory).items()
+            },
             "lm-eval": importlib.metadata.version("lm-eval"),
         },
     )
@@ -196,20 +199,13 @@ def _rows(job: Job, options: Evaluate, rows: list[dict[str, Any]], task: str, sa
     of_task = [row for row in rows if row["task"] == task]
     found = with_intervals(of_task, samples / f"{task}.jsonl", passage_of(options.clusters, task))
     if task in options.perturb:
-        words = [file_checksum(path) for path in _word_lists(options, job).values()]
+        words = [file_checksum(path) for path in word_files(options.helm_words, job.resolved.directory).values()]
         asked = [options.perturb[task].model_dump(mode="json"), words, job.recipe.seed]
         worst = worst_case_rows(of_task, task, samples)
         found += [row | {"fingerprint": fingerprint([row["fingerprint"], *asked])} for row in worst]
     if task in options.bias:
         found += bias_rows(of_task, task, samples, options.helm_words, job.resolved.directory)
     return found
-
-
-def _word_lists(options: Evaluate, job: Job) -> dict[str, Path]:
-    """HELM's files that the recipe names."""
-    named = {name: text for name, text in options.helm_words if text is not None}
-    directory = job.resolved.directory
-    return {name: found_path(text, directory, f"evaluate.helm_words.{name}", file=True) for name, text in named.items()}
 
 
 def _content(task: TaskFile) -> str:

@@ -66,6 +66,11 @@ class Plan:
     keeps_rungs: bool  # for other trials to take over
     by_loss: bool  # before the end
 
+    @property
+    def device(self) -> str:
+        """What models are scored on."""
+        return "cuda" if self.use_gpu else "cpu"
+
 
 class _Paused(Exception):
     """Training is at a rung, and a checkpoint of it is on disk."""
@@ -149,14 +154,14 @@ class _Trial:
                 "work": {"tokens": summary["tokens"]},
                 "seconds": summary["seconds"],
             }
-        free_memory("cuda" if self.plan.use_gpu else "cpu")
+        free_memory(self.plan.device)
         self.moments |= {"trained": time.time(), **self._workers_moments()}
         validation = _validation_loss(self.directory / "train" / phase / LOG)
         score: Score | None = None
         rows: list[dict[str, Any]] = []
         if budget == whole or not self.plan.by_loss:
             score, rows = self._score(model, validation)
-        free_memory("cuda" if self.plan.use_gpu else "cpu")
+        free_memory(self.plan.device)
         self.moments["scored"] = time.time()
         shutil.rmtree(self.directory / ".rung", ignore_errors=True)
         earlier = [
@@ -229,7 +234,7 @@ class _Trial:
             plan.evaluate,
             plan.seed,
             self.directory / SAMPLES,
-            "cuda" if plan.use_gpu else "cpu",
+            plan.device,
         )
         if plan.workers == 1:
             rows = score_trial(*asked)

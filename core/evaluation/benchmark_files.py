@@ -6,7 +6,7 @@ import csv
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +64,6 @@ class Benchmark:
         with ExitStack() as stack:
             lines = stack.enter_context(_opened(labels)) if labels else None
             for number, row in enumerate(raw_rows(path, self.columns), 1):
-                if not isinstance(row, dict):
-                    raise DataError(f"{path}: row {number}: found {type(row).__name__}, expected a mapping")
                 try:
                     if lines:
                         row["label"] = int(next(lines, ""))
@@ -106,9 +104,9 @@ def raw_rows(path: Path, columns: tuple[str, ...] = ()) -> Iterator[Row]:
         with _opened(path) as file:
             if kind == ".json":
                 whole = json.load(file)
-                yield from whole["examples"] if isinstance(whole, dict) else whole
+                yield from _mappings(path, whole["examples"] if isinstance(whole, dict) else whole)
             elif kind == ".jsonl":
-                yield from (json.loads(line) for line in file if line.strip())
+                yield from _mappings(path, (json.loads(line) for line in file if line.strip()))
             else:
                 tabs = kind == ".tsv"
                 lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(file)
@@ -119,3 +117,10 @@ def raw_rows(path: Path, columns: tuple[str, ...] = ()) -> Iterator[Row]:
                 yield from (dict(zip(header, line, strict=True)) for line in lines)
     except (OSError, EOFError, ValueError, KeyError, csv.Error, zlib.error) as error:
         raise DataError(f"{path}: not readable as {kind[1:]} ({first_line(error)})") from error
+
+
+def _mappings(path: Path, rows: Iterable[Any]) -> Iterator[Row]:
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: row {number}: found {type(row).__name__}, expected a mapping")
+        yield row

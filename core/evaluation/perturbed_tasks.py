@@ -73,16 +73,20 @@ def check_perturbed(tasks: Sequence[TaskFile], options: Evaluate, recipe_dir: Pa
                 raise RecipeError(f"evaluate.perturb.{name}: no field of text '{field}', but {known}") from error
 
 
-def helm_words(words: HelmWords, recipe_dir: Path) -> Words:
-    """The lists that a recipe names. Raises DataError."""
-    tables = {
-        name: None if text is None else read(found_path(text, recipe_dir, f"evaluate.helm_words.{name}", file=True))
-        for name, text, read in (
-            ("misspellings", words.misspellings, read_substitutes),
-            ("dialect", words.dialect, read_substitutes),
-            ("first_names", words.first_names, read_first_names),
-        )
+def word_files(words: HelmWords, recipe_dir: Path) -> dict[str, Path]:
+    """The files of the lists that a recipe names, by key. Raises DataError for one that is not there."""
+    return {
+        name: found_path(text, recipe_dir, f"evaluate.helm_words.{name}", file=True)
+        for name, text in words
+        if text is not None
     }
+
+
+def helm_words(words: HelmWords, recipe_dir: Path) -> Words:
+    """The lists that a recipe names for perturbations. Raises DataError."""
+    files = word_files(words, recipe_dir)
+    readers = {"misspellings": read_substitutes, "dialect": read_substitutes, "first_names": read_first_names}
+    tables: dict[str, Any] = {name: read(files[name]) for name, read in readers.items() if name in files}
     return Words(**tables)
 
 
@@ -143,9 +147,10 @@ def bias_rows(
     rows: Sequence[dict[str, Any]], task: str, samples: Path, words: HelmWords, recipe_dir: Path
 ) -> list[Any]:
     """HELM's bias metrics of the texts that a model wrote for a task, as rows; without those that no word tells."""
-    targets = {"profession": PROFESSIONS if words.professions is None else _words(words.professions, recipe_dir)}
-    if words.adjectives is not None:
-        targets["adjective"] = _words(words.adjectives, recipe_dir)
+    files = word_files(words, recipe_dir)
+    targets = {"profession": tuple(read_words(files["professions"])) if "professions" in files else PROFESSIONS}
+    if "adjectives" in files:
+        targets["adjective"] = tuple(read_words(files["adjectives"]))
     with (samples / f"{task}.jsonl").open("rb") as lines:
         answers = {sample["doc_id"]: sample["resps"] for sample in map(orjson.loads, lines)}
     texts = [text for resps in answers.values() for text in _strings(resps)]
@@ -155,10 +160,6 @@ def bias_rows(
         for name, value in bias_scores(texts, targets).items()
         if value is not None
     ]
-
-
-def _words(text: str, recipe_dir: Path) -> tuple[str, ...]:
-    return tuple(read_words(found_path(text, recipe_dir, "evaluate.helm_words", file=True)))
 
 
 def _strings(value: Any) -> Iterator[str]:

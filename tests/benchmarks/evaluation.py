@@ -137,13 +137,10 @@ def compare(case: str, model: str, work: Path, data: Path, batch_size: int, roun
 def one_round(settings: dict[str, Any], work: Path, stock_first: bool) -> dict[str, Any]:
     """Each way once; stock lm-eval before the others, or after them."""
 
-    def of_stock() -> dict[str, Any]:
-        return run("stock", settings, work)
-
-    stock = of_stock() if stock_first else None
+    stock = run("stock", settings, work) if stock_first else None
     shared = run("raycipe", settings | {"exact": False, "ways": ["new", "kept", "half"]}, work)
     exact = run("raycipe", settings | {"exact": True, "ways": ["new"]}, work)
-    stock = stock or of_stock()
+    stock = stock or run("stock", settings, work)
     return {
         "seconds": {
             "stock": stock["seconds"],

@@ -225,6 +225,9 @@ def test_a_row_of_no_known_form_is_told_with_its_place(tmp_path: Path) -> None:
     path.write_text('{"question": "q", "answ')
     with pytest.raises(DataError, match=r"test\.jsonl: not readable as jsonl \(Unterminated string"):
         hub_rows("openai/gsm8k", "main", path)
+    path.write_text('{"question": "q", "answer": "#### 1"}\n["q"]\n')
+    with pytest.raises(DataError, match=r"test\.jsonl: row 2: found list, expected a mapping"):
+        hub_rows("openai/gsm8k", "main", path)
 
 
 def test_labels_that_are_missing_are_an_error(tmp_path: Path) -> None:
