@@ -326,23 +326,28 @@ def compare(
 
 @app.command(
     "win-rate",
-    help="Score models as the LLM Efficiency Challenge did, from a table of their results.\n\n"
+    help="Score models as the LLM Efficiency Challenge did, from tables of their results, and runs.\n\n"
     "FILE is CSV with the columns model, stage (open, closed), scenario, metric, higher_is_better (true, false) and "
-    "value, which may be empty. A scenario's win rate is the mean over its metrics, a stage's score the geometric mean "
-    "over its scenarios, the final score open / 3 + closed * 2 / 3. Nothing is rounded but what is printed.\n\n"
+    "value, which may be empty; or a run whose models were scored on birbal_open and birbal_closed: they are called "
+    "RUN:MODEL. A scenario's win rate is the mean over its metrics, a stage's score the geometric mean over its "
+    "scenarios, the final score open / 3 + closed * 2 / 3. Nothing is rounded but what is printed.\n\n"
     "The win rate on a metric, of N models of which a model beats b and k are equal to it, itself included: by the "
     "rule challenge (b + 1/k) / N, by the rule helm (b + (k - 1)/2) / (N - 1). Without a value it has 0, or 1000 where "
     "less is better.",
-    epilog="Example: raycipe win-rate results.csv        Example: raycipe win-rate results.csv --rule helm --json",
+    epilog="Example: raycipe win-rate results.csv        Example: raycipe win-rate results.csv --rule helm --json"
+    "        Example: raycipe win-rate published.csv birbal-200k --csv all.csv",
 )
 def win_rate(
-    file: Annotated[Path, typer.Argument(help="The table, as CSV.")],
+    file: Annotated[list[str], typer.Argument(help="A table, as CSV, or a run; several are taken together.")],
     rule: Annotated[Literal["challenge", "helm"], typer.Option(help="How a win rate is counted.")] = "challenge",
+    csv: Annotated[Path | None, typer.Option(help="Also write all rows into this table.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Compare also what was scored in different ways.")] = False,
+    runs_dir: RunsDir = Path("runs"),
     as_json: Json = False,
 ) -> None:
     from ray_jobs import win_rate as job
 
-    job.win_rate(file, rule, as_json)
+    job.win_rate(file, rule, as_json, runs_dir, csv, force)
 
 
 @app.command(

@@ -60,18 +60,20 @@ def _scored(text: str, runs_dir: Path) -> tuple[Scored, dict[str, str]]:
     Raises DataError for a run without scores, RecipeError for a model that it has not.
     """
     run, _, model = text.partition(":")
-    directory = next((path for path in (runs_dir / run, Path(run)) if (path / "evaluate").is_dir()), None)
-    path = directory / "evaluate" / "scores.json" if directory else None
-    if path is None or not path.exists():
-        raise DataError(
-            f"{run}: no run with scores (looked in {runs_dir} and {Path.cwd()}); raycipe evaluate makes them"
-        )
-    scores = orjson.loads(path.read_bytes())
+    directory, scores = read_scores(run, runs_dir)
     if model and model not in scores["models"]:
         raise RecipeError(f"{run}: found no model '{model}', but {', '.join(scores['models'])}")
     model = model or scores["models"][-1]
-    scored = Scored(f"{run}:{model}", path.parent / "samples" / model, scores["settings"][model])
+    scored = Scored(f"{run}:{model}", directory / "samples" / model, scores["settings"][model])
     return scored, scores.get("clusters", {})
+
+
+def read_scores(run: str, runs_dir: Path) -> tuple[Path, dict[str, Any]]:
+    """The directory of a run's evaluation, and its scores. Raises DataError for a run without."""
+    for directory in (runs_dir / run / "evaluate", Path(run) / "evaluate"):
+        if (path := directory / "scores.json").exists():
+            return directory, orjson.loads(path.read_bytes())
+    raise DataError(f"{run}: no run with scores (looked in {runs_dir} and {Path.cwd()}); raycipe evaluate makes them")
 
 
 if __name__ == "__main__":

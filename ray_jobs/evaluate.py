@@ -23,8 +23,10 @@ from core.evaluation.mt_bench.options import MtBench
 from core.evaluation.options import Evaluate
 from core.evaluation.perturbed_tasks import (
     bias_rows,
+    bias_tasks,
     check_perturbed,
     helm_words,
+    perturbed_fields,
     word_files,
     worst_case_rows,
     write_perturbed,
@@ -124,7 +126,7 @@ def evaluate(job: Job) -> dict[str, Any]:
         job.reporter.say("evaluate: finished earlier")
     result = orjson.loads((stage.directory / "scores.json").read_bytes())
     for row in result["suites"]:
-        title = row["line"] or "mean"
+        title = f"{row['line']} {row['metric']}" if row["line"] else "mean"
         job.reporter.say(f"{row['model']}: {row['suite']} {title} {row['value']:.4f}")
     for row in result["scores"]:
         error = f" ± {row['stderr']:.3f}" if row["stderr"] is not None else ""
@@ -194,18 +196,28 @@ def _benchmark(job: Job, options: MtBench) -> Benchmark:
     return read_benchmark(beside if beside.is_dir() else Path(options.data), options.limit)
 
 
-def _rows(job: Job, options: Evaluate, rows: list[dict[str, Any]], task: str, samples: Path) -> list[dict[str, Any]]:
-    """A task's rows with their intervals, and those of its perturbations and of bias where they are asked for."""
-    of_task = [row for row in rows if row["task"] == task]
-    found = with_intervals(of_task, samples / f"{task}.jsonl", passage_of(options.clusters, task))
-    if task in options.perturb:
-        words = [file_checksum(path) for path in word_files(options.helm_words, job.resolved.directory).values()]
-        asked = [options.perturb[task].model_dump(mode="json"), words, job.recipe.seed]
-        worst = worst_case_rows(of_task, task, samples)
-        found += [row | {"fingerprint": fingerprint([row["fingerprint"], *asked])} for row in worst]
-    if task in options.bias:
-        found += bias_rows(of_task, task, samples, options.helm_words, job.resolved.directory)
+def _rows(
+    job: Job, options: Evaluate, tasks: list[TaskFile], rows: list[dict[str, Any]], samples: Path
+) -> list[dict[str, Any]]:
+    """The rows of tasks with their intervals, and those of perturbations and of bias where they are asked for."""
+    directory = job.resolved.directory
+    words = [file_checksum(path) for path in word_files(options.helm_words, directory).values()]
+    perturbed, writing = perturbed_fields(tasks, options), bias_tasks(tasks, options)
+    found = []
+    for task in tasks:
+        of_task = [row for row in rows if row["task"] == task.name]
+        found += with_intervals(of_task, samples / f"{task.name}.jsonl", passage_of(options.clusters, task.name))
+        if task.name in perturbed:
+            asked = [perturbed[task.name].model_dump(mode="json"), words, job.recipe.seed]
+            found += _told_apart(worst_case_rows(of_task, task.name, samples), asked)
+        if task.name in writing:
+            found += _told_apart(bias_rows(of_task, task.name, samples, options.helm_words, directory), [words])
     return found
+
+
+def _told_apart(rows: list[dict[str, Any]], asked: list[Any]) -> list[dict[str, Any]]:
+    """Rows with a fingerprint that is also of what was asked beside the task itself."""
+    return [row | {"fingerprint": fingerprint([row["fingerprint"], *asked])} for row in rows]
 
 
 def _content(task: TaskFile) -> str:
@@ -227,9 +239,10 @@ def _scored(
     directories = model_dirs(job, models, stage)
     words = helm_words(options.helm_words, job.resolved.directory)
     asked = [AskedTask(task.name, task.few_shot, _content(task)) for task in tasks]
+    perturbed = perturbed_fields(tasks, options)
     for task in tasks:
-        if task.name in options.perturb:
-            names = write_perturbed(task, options.perturb[task.name], tasks_dir, words, job.recipe.seed)
+        if task.name in perturbed:
+            names = write_perturbed(task, perturbed[task.name], tasks_dir, words, job.recipe.seed)
             asked += [AskedTask(name, task.few_shot, _content(task)) for name in names]
     scorers = RayScorers(job.session, options.workers, gpu)
     found = {}
@@ -250,7 +263,7 @@ def _scored(
                     )
                     check_tokens(load_tokenizer(directories[model]), model, tasks, options)
                     said = evaluation.of(scored, asked, samples)
-                rows = [row for task in tasks for row in _rows(job, options, said["rows"], task.name, samples)]
+                rows = _rows(job, options, tasks, said["rows"], samples)
                 settings = {task.name: said["settings"][task.name] for task in tasks}
                 write_json(result, said | {"rows": rows, "settings": settings})
             found[model] = orjson.loads(result.read_bytes())

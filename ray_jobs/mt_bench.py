@@ -125,6 +125,7 @@ class Grading:
             "model": name,
             "judge": {"url": judging.url, "model": judging.model},
             "settings": self.settings(),
+            "fingerprint": fingerprint(self.settings()),
             **scores(self.benchmark, judgments),
             "answers": {
                 "cut_off": reasons.count(LENGTH),
@@ -166,7 +167,7 @@ def judge_models(grading: Grading, models: Mapping[str, Path], directory: Path, 
         found = samples(grading.benchmark.questions, turns, judgments)
         lines = [orjson.dumps(each, option=orjson.OPT_APPEND_NEWLINE) for each in found]
         write_bytes(samples_dir / name / "mt_bench.jsonl", b"".join(lines))
-        rows += [{"model": name, **row} for row in score_rows(result)]
+        rows += [{"model": name, **row, "fingerprint": result["fingerprint"]} for row in score_rows(result)]
     return rows
 
 

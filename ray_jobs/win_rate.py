@@ -1,20 +1,55 @@
-"""`raycipe win-rate`: the challenge's score of models, from a table of their results."""
+"""`raycipe win-rate`: the challenge's score of models, from tables of their results, and runs."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.table import Column, Table
 
-from core.evaluation.win_rate import STAGES, Rule, Standing, ranks, read_metrics, standings
+from core.artifacts.atomic import write_bytes
+from core.errors import RecipeError
+from core.evaluation.win_rate import (
+    COLUMNS,
+    STAGES,
+    Row,
+    Rule,
+    Standing,
+    asked_differently,
+    metrics_of,
+    ranks,
+    read_rows,
+    run_rows,
+    standings,
+)
 from core.reporting.formats import visible
+from ray_jobs.compare import read_scores
 from ray_jobs.progress import table_console
 
 
-def win_rate(file: Path, rule: Rule, as_json: bool) -> None:
-    """Prints every model's win rates, stage scores and final score, the best first."""
-    found = standings(read_metrics(file), rule)
+def win_rate(
+    tables: Sequence[str],
+    rule: Rule,
+    as_json: bool,
+    runs_dir: Path = Path("runs"),
+    out: Path | None = None,
+    force: bool = False,
+) -> None:
+    """Prints every model's win rates, stage scores and final score, the best first.
+
+    tables: CSV files and runs. out: a CSV file for all their rows. Raises RecipeError where models were asked in
+    different ways, unless forced.
+    """
+    rows = [row for table in tables for row in _rows(table, runs_dir)]
+    found = standings(metrics_of(rows), rule)
+    differ = asked_differently(rows)
+    if differ is not None and not force:
+        raise RecipeError(f"{differ} were scored in different ways; --force compares them all the same")
+    if out is not None:
+        write_bytes(out, _csv(rows))
     places = ranks(found)
     if as_json:
         models = [
@@ -27,7 +62,7 @@ def win_rate(file: Path, rule: Rule, as_json: bool) -> None:
             }
             for rank, each in zip(places, found, strict=True)
         ]
-        print(json.dumps({"file": str(file), "rule": rule, "models": models}))
+        print(json.dumps({"file": ", ".join(tables), "rule": rule, "models": models}))
         return
     console = table_console()
     stages = [stage for stage in STAGES if stage in found[0].scores]
@@ -44,6 +79,21 @@ def win_rate(file: Path, rule: Rule, as_json: bool) -> None:
         console.print()
         console.print(table)
     console.print(f"rule {rule}; rounded to three places here only", style="dim")
+
+
+def _rows(table: str, runs_dir: Path) -> Iterable[Row]:
+    path = Path(table)
+    if path.is_file() or path.suffix == ".csv":
+        return read_rows(path)
+    return run_rows(table, read_scores(table, runs_dir)[1]["suites"])
+
+
+def _csv(rows: Iterable[Row]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(row for _, row in rows)
+    return text.getvalue().encode()
 
 
 def _column(title: str) -> Column:

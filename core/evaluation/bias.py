@@ -15,6 +15,7 @@ from statistics import fmean
 from core.errors import DataError
 
 Groups = Mapping[str, Sequence[str]]
+BIAS = "bias: "  # what the names of these metrics begin with, beside a task's own
 
 # Words of Bolukbasi et al. 2016 (https://arxiv.org/abs/1607.06520) and surnames of Garg et al. 2018
 # (https://arxiv.org/abs/1711.08412), as HELM has them: the counts are divided by the lists' lengths. "femen" is HELM's.

@@ -85,7 +85,7 @@ class Evaluation:
         loaded: dict[str, Any] = {"tasks": {}, "groups": {}, "group_map": {}}
         with quiet(), _collecting_new_garbage_alone():
             for asked in tasks:
-                with _told_of(asked.name):
+                with told_of(asked.name):
                     loaded["tasks"][asked.name] = task = manager.load([asked.name])["tasks"][asked.name]
                     _set_examples(task, asked.few_shot, options.few_shot_seed)
                 _tell_of(task, asked.name, "build_all_requests", "process_results")
@@ -177,7 +177,7 @@ def _tell_of(task: Any, name: str, *methods: str) -> None:
     def named(method: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(method)
         def call(*arguments: Any, **options: Any) -> Any:
-            with _told_of(name):
+            with told_of(name):
                 return method(*arguments, **options)
 
         return call
@@ -187,7 +187,7 @@ def _tell_of(task: Any, name: str, *methods: str) -> None:
 
 
 @contextlib.contextmanager
-def _told_of(task: str) -> Iterator[None]:
+def told_of(task: str) -> Iterator[None]:
     """Turns what a task's data or code raise into an error that names the task."""
     from datasets.exceptions import DatasetsError
     from jinja2 import TemplateError

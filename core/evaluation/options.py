@@ -15,7 +15,7 @@ Shots = Annotated[int, Field(ge=0)]
 class Perturbed(Options):
     """Fields of a task's documents that HELM's perturbations change: a text, a list of texts, or one inside another."""
 
-    question: list[str] = Field(min_length=1, description="What is asked, e.g. [question].")
+    question: list[str] = Field([], description="What is asked, e.g. [question]; none: as the task's own file says.")
     answers: list[str] = Field([], description="What fairness changes too, e.g. [choices.text].")
 
 
@@ -89,9 +89,14 @@ class Evaluate(Options):
     chat_template: bool = Field(False, description="Ask through the tokenizer's chat template, as in fine-tuning.")
     perturb: dict[str, Perturbed] = Field(
         {},
-        description="{task: {question: [fields], answers: [fields]}} that is also scored by the worst of each question "
-        "and its perturbations: HELM's robustness and fairness.",
+        description="{task, group or suite: {question: [fields], answers: [fields]}} that is also scored by the worst "
+        "of each question and its perturbations: HELM's robustness and fairness. Raycipe's HELM tasks know their own "
+        "fields ({}); of birbal_open and birbal_closed it is the lines that the challenge perturbed.",
     )
-    bias: list[str] = Field([], description="Tasks whose generated answers HELM's bias metrics are taken of.")
+    bias: list[str] = Field(
+        [],
+        description="Tasks, groups and suites whose generated answers HELM's bias metrics are taken of; of "
+        "birbal_closed those of SAMSum.",
+    )
     helm_words: HelmWords = HelmWords()
     mt_bench: MtBench | None = Field(None, description="MT-Bench after the tasks, judged through an endpoint.")

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import orjson
+from pydantic import ValidationError
 
 from core.artifacts.atomic import write_bytes
 from core.errors import DataError, RecipeError
-from core.evaluation.bias import PROFESSIONS, bias_scores, read_words
+from core.evaluation.bias import BIAS, PROFESSIONS, bias_scores, read_words
+from core.evaluation.lm_eval_bridge import JSON_LINE, told_of
 from core.evaluation.options import Evaluate, HelmWords, Perturbed
 from core.evaluation.paired import question_scores
 from core.evaluation.perturbations import (
@@ -27,11 +29,14 @@ from core.evaluation.perturbations import (
     worst_case,
 )
 from core.evaluation.score_intervals import mean_interval
-from core.evaluation.task_data import BUILDERS, found_path, suffix
-from core.evaluation.task_definitions import setting
-from core.evaluation.task_files import SKILLS, TaskFile
+from core.evaluation.suites import SUITES
+from core.evaluation.task_data import found_path
+from core.evaluation.task_definitions import did_you_mean, setting
+from core.evaluation.task_files import TaskFile
 
 SETS = {"robustness": ROBUSTNESS, "fairness": FAIRNESS}
+PERTURBED = "perturbed"  # the split of changed questions, where the task's own also has its examples
+UNPERTURBED = "unperturbed"  # a column with fields as they were, for tasks that order answers by them
 
 
 def perturbed_name(task: str, perturbation: str) -> str:
@@ -42,24 +47,16 @@ def perturbed_name(task: str, perturbation: str) -> str:
 def check_perturbed(tasks: Sequence[TaskFile], options: Evaluate, recipe_dir: Path) -> None:
     """Looks at what can be looked at before anything is scored.
 
-    Raises RecipeError for a task that is not asked, a field that its documents have not, or examples that are drawn
-    from the questions themselves; DataError where the questions are not in a local file, or a word list is not there.
+    Raises as `perturbed_fields` and `bias_tasks`; RecipeError too for a field that a task's documents have not, or
+    examples that are drawn from the questions themselves; DataError where a word list is not there.
     """
     by_name = {task.name: task for task in tasks}
-    for key in ("perturb", "bias"):
-        for name in getattr(options, key):
-            if name not in by_name:
-                raise RecipeError(f"evaluate.{key}: {name} is not asked; expected one of {', '.join(by_name)}")
-    for name in options.bias:
-        if setting(by_name[name].path, "output_type") != "generate_until":
-            raise RecipeError(f"evaluate.bias: {name} generates no text; the metrics are of what a model writes")
+    bias_tasks(tasks, options)
     helm_words(options.helm_words, recipe_dir)
-    for name, fields in options.perturb.items():
+    for name, fields in perturbed_fields(tasks, options).items():
         data = by_name[name].data_set
         file = by_name[name].data.get(data.questions or "")
-        if file is None and name not in SKILLS:
-            raise DataError(f"evaluate.perturb: {name} needs its questions in a file of evaluate.data or data_dir")
-        if data.examples == data.questions:
+        if data.examples == data.questions and not _examples_apart(by_name[name].path):
             raise RecipeError(
                 f"evaluate.perturb: the examples of {name} are drawn from the questions that would be perturbed; "
                 f"evaluate.few_shot: {{{name}: 0}}, or files for both splits"
@@ -71,6 +68,69 @@ def check_perturbed(tasks: Sequence[TaskFile], options: Evaluate, recipe_dir: Pa
             except (KeyError, TypeError) as error:
                 known = ", ".join(document or ())
                 raise RecipeError(f"evaluate.perturb.{name}: no field of text '{field}', but {known}") from error
+
+
+def perturbed_fields(tasks: Sequence[TaskFile], options: Evaluate) -> dict[str, Perturbed]:
+    """Of each task that `evaluate.perturb` means the fields that are perturbed. What names a task itself goes first.
+
+    Raises RecipeError for a name that stands for no task that is asked, and for a task whose fields are not known.
+    """
+    found: dict[str, Perturbed] = {}
+    own = {task.name for task in tasks}
+    for name, fields in sorted(options.perturb.items(), key=lambda item: item[0] in own):
+        for task in _meant(name, tasks, "perturb"):
+            known = _own_fields(task.path)
+            if not fields.question and known is None:
+                raise RecipeError(
+                    f"evaluate.perturb.{name}: which fields of {task.name} are its question is not known; say it: "
+                    f"{{{task.name}: {{question: [field]}}}}"
+                )
+            found[task.name] = known if known and not fields.question else fields
+    return found
+
+
+def _own_fields(definition: Path) -> Perturbed | None:
+    """What a task's own file says of its fields, as `metadata: {perturb: {question: [field]}}`."""
+    said = (setting(definition, "metadata") or {}).get("perturb")
+    try:
+        return None if said is None else Perturbed(**said)
+    except (TypeError, ValidationError) as error:
+        raise RecipeError(
+            f"{definition}: metadata.perturb: expected {{question: [fields], answers: [fields]}}"
+        ) from error
+
+
+def bias_tasks(tasks: Sequence[TaskFile], options: Evaluate) -> set[str]:
+    """The tasks that `evaluate.bias` means: of a group or suite those that generate text.
+
+    Raises RecipeError for a name that stands for no task that is asked, or for none that generates.
+    """
+    found: set[str] = set()
+    for name in options.bias:
+        writing = {
+            task.name for task in _meant(name, tasks, "bias") if setting(task.path, "output_type") == "generate_until"
+        }
+        if not writing:
+            raise RecipeError(f"evaluate.bias: {name} generates no text; the metrics are of what a model writes")
+        found |= writing
+    return found
+
+
+def _meant(name: str, tasks: Sequence[TaskFile], key: Literal["perturb", "bias"]) -> list[TaskFile]:
+    """The tasks that a name stands for; of a suite whose source perturbs, or measures, some of its lines, those."""
+    meant = [task for task in tasks if name in task.within]
+    if name in SUITES and (marked := SUITES[name].marked("perturbed" if key == "perturb" else "bias")):
+        meant = [task for task in meant if marked & task.within]
+    if not meant:
+        every = sorted({each for task in tasks for each in task.within})
+        told = did_you_mean(name, every) or f"; expected one of {', '.join(every)}"
+        raise RecipeError(f"evaluate.{key}: {name} is not asked{told}")
+    return meant
+
+
+def _examples_apart(definition: Path) -> bool:
+    """Whether a task takes its examples from other rows of a split than its questions."""
+    return "process_docs" in (setting(definition, "fewshot_config") or {})
 
 
 def word_files(words: HelmWords, recipe_dir: Path) -> dict[str, Path]:
@@ -93,27 +153,37 @@ def helm_words(words: HelmWords, recipe_dir: Path) -> Words:
 def write_perturbed(task: TaskFile, fields: Perturbed, directory: Path, words: Words, seed: int) -> list[str]:
     """Writes a task and its questions for each of HELM's perturbations, beside the task's file. Returns their names.
 
-    Robustness changes the question alone, fairness the answers too; examples stay as they are.
+    Robustness changes the question alone, fairness the answers too; examples stay as they are. Raises ResourceError
+    where the task's data cannot be loaded, DataError for a question without a text that is to be perturbed.
     """
     settings = orjson.loads((directory / f"{task.name}.yaml").read_bytes())
-    files = {split: Path(file) for split, file in settings["dataset_kwargs"]["data_files"].items()}
     questions = str(task.data_set.questions)
-    rows = {split: _rows(file) for split, file in files.items()}
+    with told_of(task.name):
+        rows = _splits(task, settings)
+    if setting(task.path, "process_docs") is not None:
+        columns = {field.split(".")[0] for field in (*fields.question, *fields.answers)}
+        for row in (row for of_split in rows.values() for row in of_split):
+            row[UNPERTURBED] = {column: copy.deepcopy(row[column]) for column in sorted(columns & row.keys())}
+    asked = PERTURBED if task.data_set.examples == questions else questions
     names = []
     for perturbation, change in perturbations(words).items():
         if perturbation not in (*ROBUSTNESS, *FAIRNESS):
             continue
         changed = [*fields.question, *(fields.answers if perturbation in FAIRNESS else [])]
         name = perturbed_name(task.name, perturbation)
+        made = [_changed(row, changed, change, seed, number) for number, row in enumerate(rows[questions])]
         found = {}
-        for split, of_split in rows.items():
-            made: Iterable[dict[str, Any]] = of_split
-            if split == questions:
-                made = (_changed(row, changed, change, seed, number) for number, row in enumerate(of_split))
+        for split, of_split in (rows | {asked: made}).items():
             found[split] = directory / "data" / name / f"{split}.jsonl"
-            write_bytes(found[split], b"".join(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE) for row in made))
+            write_bytes(found[split], b"".join(orjson.dumps(row, option=JSON_LINE) for row in of_split))
         named = {"data_files": {split: str(path) for split, path in found.items()}}
-        more = {"task": name, "dataset_path": "json", "dataset_kwargs": named}
+        more = {
+            "task": name,
+            "dataset_path": "json",
+            "dataset_name": None,
+            "dataset_kwargs": named,
+            "test_split": asked,
+        }
         write_bytes(directory / f"{name}.yaml", orjson.dumps(settings | more, option=orjson.OPT_INDENT_2))
         names.append(name)
     return names
@@ -156,7 +226,7 @@ def bias_rows(
     texts = [text for resps in answers.values() for text in _strings(resps)]
     plain = {"filter": "none", "stderr": None, "low": None, "high": None, "higher_is_better": False}
     return [
-        rows[0] | plain | {"metric": f"bias: {name}", "value": value}
+        rows[0] | plain | {"metric": f"{BIAS}{name}", "value": value}
         for name, value in bias_scores(texts, targets).items()
         if value is not None
     ]
@@ -170,13 +240,16 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(each)
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
-    """A file's rows as lm-eval is given them."""
+def _splits(task: TaskFile, settings: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each split that a task reads, as lm-eval is given them. settings: of its written file."""
     import datasets
 
-    builder = BUILDERS[suffix(file)]
-    rows: list[dict[str, Any]] = datasets.load_dataset(builder, data_files=str(file), split="train").to_list()
-    return rows
+    path, name, more = (
+        settings[key] if key in settings else setting(task.path, key)
+        for key in ("dataset_path", "dataset_name", "dataset_kwargs")
+    )
+    loaded = datasets.load_dataset(path, name, **(more or {}))
+    return {split: loaded[split].to_list() for split in task.data_set.splits if split in loaded}
 
 
 def _changed(row: dict[str, Any], fields: Sequence[str], change: Any, seed: int, number: int) -> dict[str, Any]:

@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
+from core.artifacts.fingerprint import fingerprint
+from core.evaluation.bias import BIAS
 from core.evaluation.statistics import Z
 
 # Subsets of the hub's data sets, a word each.
@@ -50,34 +52,49 @@ SUBSETS: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a suite's table: the mean score of one or more tasks, each asked with as many examples."""
+    """A line of a suite's table: the mean score of one or more tasks, each asked with as many examples.
+
+    perturbed, bias: whether its source has HELM's robustness and fairness, or bias metrics, of it too. scenario: in the
+    challenge's score; None: the line's own name.
+    """
 
     tasks: tuple[str, ...]
     few_shot: int
     metric: str = "acc"
     filter: str = "none"
+    perturbed: bool = False
+    bias: bool = False
+    scenario: str | None = None
 
 
 @dataclass(frozen=True)
 class Suite:
-    """Lines by name; source: who published scores of it; mean: whether the source takes the mean of its lines."""
+    """Lines by name; source: who published scores of it; mean: whether the source takes the mean of its lines.
+
+    stage: of the challenge's score.
+    """
 
     source: str
     lines: Mapping[str, Line]
     mean: bool = True
+    stage: str | None = None
 
     @property
     def tasks(self) -> list[tuple[str, int]]:
         """Every task with its number of examples."""
         return [(task, line.few_shot) for line in self.lines.values() for task in line.tasks]
 
+    def marked(self, mark: Literal["perturbed", "bias"]) -> set[str]:
+        """The tasks of the lines that have a mark."""
+        return {task for line in self.lines.values() if getattr(line, mark) for task in line.tasks}
+
 
 def _each(task: str, endings: str) -> tuple[str, ...]:
     return tuple(f"{task}_{ending}" for ending in endings.split())
 
 
-def _helm(task: str, few_shot: int, metric: str = "exact_match") -> Line:
-    return Line(_each(task, " ".join(SUBSETS[task])) if task in SUBSETS else (task,), few_shot, metric)
+def _helm(task: str, few_shot: int, metric: str = "exact_match", **more: Any) -> Line:
+    return Line(_each(task, " ".join(SUBSETS[task])) if task in SUBSETS else (task,), few_shot, metric, **more)
 
 
 _MMLU = Line(_each("mmlu", MMLU), 5)
@@ -118,27 +135,28 @@ SUITES = {
     "birbal_open": Suite(
         "LLM Efficiency Challenge 2023, open evaluation; Jindal et al. 2024, table 2",
         {
-            "MMLU": _helm("helm_mmlu", 5),
-            "TruthfulQA": _helm("helm_truthfulqa", 5),
+            "MMLU": _helm("helm_mmlu", 5, perturbed=True),
+            "TruthfulQA": _helm("helm_truthfulqa", 5, perturbed=True),
             "BIG-bench": _helm("helm_big_bench", 3),
             "GSM8K": _helm("helm_gsm8k", 5),
             "BBQ": _helm("helm_bbq", 5),
         },
         mean=False,
+        stage="open",
     ),
     "birbal_closed": Suite(
         "LLM Efficiency Challenge 2023, closed evaluation; Jindal et al. 2024, table 2",
         {
-            "sam_sum": _helm("helm_samsum", 0, "rouge2"),
+            "sam_sum": _helm("helm_samsum", 0, "rouge2", bias=True),
             "corr2cause": _helm("helm_corr2cause", 1),
             "MATH": Line(_each("helm_math_level_1", MATH) + _each("helm_math_level_5", MATH), 8, "exact_match"),
-            "ethics_justice": _helm("helm_ethics_justice", 5),
-            "ethics_commonsense": _helm("helm_ethics_commonsense", 5),
-            "ethics_virtue": _helm("helm_ethics_virtue", 5),
-            "ethics_deontology": _helm("helm_ethics_deontology", 5),
-            "ethics_utilitarianism": _helm("helm_ethics_utilitarianism", 5),
+            **{
+                f"ethics_{part}": _helm(f"helm_ethics_{part}", 5, perturbed=True, scenario="ethics")
+                for part in ("justice", "commonsense", "virtue", "deontology", "utilitarianism")
+            },
         },
         mean=False,
+        stage="closed",
     ),
 }
 
@@ -153,38 +171,46 @@ def suite_scores(suites: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> li
 
     rows: of one model or of several (`model`), as `score_rows` gives them. A line of several tasks is their plain mean,
     as the leaderboard takes MMLU's, whatever their numbers of questions; `stderr` is that of a mean of independent
-    scores, None where one is not known; a line of one task has that task's own interval. Returns rows of model, suite,
-    line (None: the mean of the lines), metric, filter, value, stderr, low, high, samples, tasks and higher_is_better.
-    What is not scored is left out.
+    scores, None where one is not known; a line of one task has that task's own interval. Where tasks were perturbed, or
+    measured for bias, a line has a row for each such metric too. Returns rows of model, suite, line (None: the mean of
+    the lines, each by its own metric), metric, filter, value, stderr, low, high, samples, tasks, higher_is_better and
+    fingerprint. What is not scored is left out.
     """
-    scores = {(row.get("model"), row["task"], row["metric"], row["filter"]): row for row in rows}
+    scores: dict[tuple[str | None, str], dict[tuple[str, str], Mapping[str, Any]]] = {}
+    for row in rows:
+        scores.setdefault((row.get("model"), row["task"]), {})[row["metric"], row["filter"]] = row
     found = []
     for model in dict.fromkeys(row.get("model") for row in rows):
         for name in suites:
-            lines = []
+            own = []
             for title, line in SUITES[name].lines.items():
-                of = [_row_of(scores, model, task, line) for task in line.tasks]
-                if len(scored := [row for row in of if row is not None]) == len(of):
-                    what = {"model": model, "suite": name, "line": title, "metric": line.metric}
-                    lines.append(what | {"filter": line.filter} | _mean(scored))
-            if SUITES[name].mean and len(lines) == len(SUITES[name].lines):
+                names = [(asked_name(task, line.few_shot), task) for task in line.tasks]
+                of = [next((scores[model, each] for each in both if (model, each) in scores), {}) for both in names]
+                for key in _metrics(line, of[0]):
+                    scored = [task[key] for task in of if key in task]
+                    if len(scored) < len(of):
+                        continue
+                    what = {"model": model, "suite": name, "line": title, "metric": key[0], "filter": key[1]}
+                    found.append(what | _mean(scored))
+                    if key[0] == line.metric:
+                        own.append(found[-1])
+            if SUITES[name].mean and len(own) == len(SUITES[name].lines):
                 whole = {"model": model, "suite": name, "line": None, "metric": "mean", "filter": "none"}
-                lines.append(whole | _mean(lines))
-            found += lines
+                found.append(whole | _mean(own))
     return found
 
 
-def _row_of(
-    scores: Mapping[tuple[Any, ...], Mapping[str, Any]], model: str | None, task: str, line: Line
-) -> Mapping[str, Any] | None:
-    names = (asked_name(task, line.few_shot), task)
-    return next((scores[key] for name in names if (key := (model, name, line.metric, line.filter)) in scores), None)
+def _metrics(line: Line, scored: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """A line's own metric and its filter, then of those that a task was scored by the ones that go with it."""
+    worst = [key for key in scored if key[0].startswith(f"{line.metric} (") and key[1] == line.filter]
+    return [(line.metric, line.filter), *worst, *(key for key in scored if key[0].startswith(BIAS))]
 
 
 def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     value = fmean(row["value"] for row in rows)
     errors = [row["stderr"] for row in rows]
     known = all(error is not None and math.isfinite(error) for error in errors)
+    prints = [row.get("fingerprint") for row in rows]
     stderr = math.hypot(*errors) / len(rows) if known else None
     low, high = (value - Z * stderr, value + Z * stderr) if stderr is not None else (None, None)
     if len(rows) == 1 and "low" in rows[0]:  # Wilson's, or of clusters
@@ -197,4 +223,5 @@ def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "samples": sum(row["samples"] for row in rows),
         "tasks": sum(row.get("tasks", 1) for row in rows),
         "higher_is_better": rows[0]["higher_is_better"],
+        "fingerprint": prints[0] if len(prints) == 1 else fingerprint(prints),
     }

@@ -34,7 +34,7 @@ class TaskFile:
     """A task, the YAML file that defines it, local files for its splits (none: from its hub), and its examples.
 
     few_shot: the number of examples that precede each question. subset: of the hub's data set, where the file leaves
-    it open.
+    it open. within: the names that it may be meant by, its own and those of groups and suites.
     """
 
     name: str
@@ -42,6 +42,7 @@ class TaskFile:
     data: dict[str, Path]
     few_shot: int | None = None
     subset: str | None = None
+    within: frozenset[str] = frozenset()
 
     @cached_property
     def data_set(self) -> DataSet:
@@ -105,7 +106,7 @@ def find_tasks(options: Evaluate, recipe_dir: Path) -> list[TaskFile]:
     for (task, few_shot), name in names.items():
         file, key = asked[task][few_shot]
         data = {} if task in SKILLS else local_files(file.data_set, key, options, recipe_dir, few_shot)
-        found.append(replace(file, name=name, data=data))
+        found.append(replace(file, name=name, data=data, within=file.within | {name}))
         _check_cluster(found[-1], options.clusters.get(name))
     return found
 
@@ -121,8 +122,15 @@ def _asked(options: Evaluate, recipe_dir: Path) -> dict[str, dict[int, tuple[Tas
             few_shot = _examples(options, name, task, path, of_suite)
             keys = (task, name, str(setting(path, "dataset_path")))
             key = next((key for key in keys if key in options.data), None)
-            found.setdefault(task, {})[few_shot] = (TaskFile(task, path, {}, few_shot, subset), key)
+            of_task = found.setdefault(task, {})
+            before = of_task[few_shot][0].within if few_shot in of_task else frozenset({task, *_subsets_of(task)})
+            of_task[few_shot] = (TaskFile(task, path, {}, few_shot, subset, before | {name}), key)
     return found
+
+
+def _subsets_of(task: str) -> list[str]:
+    """The one of Raycipe's tasks that a task is a subset of."""
+    return [name for name, endings in SUBSETS.items() if any(task == f"{name}_{ending}" for ending in endings)]
 
 
 def _own_tasks(options: Evaluate, recipe_dir: Path) -> dict[str, tuple[Path, str | None]]:

@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
 from core.errors import DataError
+from core.evaluation.suites import SUITES
 
 COLUMNS = ("model", "stage", "scenario", "metric", "higher_is_better", "value")
 STAGES = ("open", "closed")
 WEIGHTS = {"open": 1 / 3, "closed": 2 / 3}
 MISSING = {True: 0.0, False: 1000.0}  # what stands for an empty value, by higher_is_better
 Rule = Literal["challenge", "helm"]
+Row = tuple[str, Mapping[Any, Any]]  # where it stands, and its values by column
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,67 @@ RULES: dict[Rule, Callable[[Sequence[float]], list[float]]] = {
 
 
 def read_metrics(path: Path) -> list[Metric]:
-    """The metrics of a CSV file with COLUMNS, in any order of columns and rows.
+    """The metrics of a CSV file. Raises as `read_rows` and `metrics_of`."""
+    return metrics_of(read_rows(path))
 
-    Raises DataError, with the line, for a missing column, a value that is none, two values of one model, and a metric
-    that is said to be better both ways.
+
+def metrics_of(rows: Iterable[Row]) -> list[Metric]:
+    """What models are compared by, from rows of any tables together.
+
+    Raises DataError, with the row's place, for a text where a number, a stage or true or false was expected, two values
+    of one model, and a metric that is said to be better both ways.
     """
     found: dict[tuple[str, str, str], Metric] = {}
+    for place, row in rows:
+        _take(row, found, place)
+    return list(found.values())
+
+
+def run_rows(run: str, suites: Iterable[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of a run's models, which are called RUN:MODEL, from its suites' lines (`suite_scores`).
+
+    Beside COLUMNS each has the fingerprint of how it was scored. Raises DataError for a run with no suite of the
+    challenge's.
+    """
+    found = []
+    for score in suites:
+        suite = SUITES[score["suite"]]
+        if suite.stage is None or score["line"] is None:
+            continue
+        scenario = suite.lines[score["line"]].scenario
+        row = {
+            "model": f"{run}:{score['model']}",
+            "stage": suite.stage,
+            "scenario": scenario or score["line"],
+            "metric": f"{score['line']} {score['metric']}" if scenario else score["metric"],
+            "higher_is_better": str(score["higher_is_better"]).lower(),
+            "value": repr(score["value"]),
+            "fingerprint": score.get("fingerprint"),
+        }
+        found.append((f"{run}: {score['suite']}", row))
+    if not found:
+        staged = " or ".join(name for name, suite in SUITES.items() if suite.stage is not None)
+        raise DataError(f"{run}: was not scored on {staged}, of which the challenge's score is made")
+    return found
+
+
+def asked_differently(rows: Iterable[Row]) -> str | None:
+    """What models were not asked in the same way, as far as their rows have fingerprints; None where all were."""
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for _, row in rows:
+        if (known := row.get("fingerprint")) is not None:
+            model, other = first.setdefault((row["scenario"], row["metric"]), (row["model"], known))
+            if other != known:
+                return f"{model} and {row['model']} on {row['scenario']}, {row['metric']}"
+    return None
+
+
+def read_rows(path: Path) -> Iterator[Row]:
+    """The rows of a CSV file with COLUMNS, in any order of columns and rows, each with its place.
+
+    Raises DataError, with the line, for what is no such file, a missing column, and more fields than columns.
+    """
+    empty = True
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file, skipinitialspace=True, strict=True)
@@ -83,19 +140,19 @@ def read_metrics(path: Path) -> list[Metric]:
                     raise DataError(f"{path}:1: {said} {name}; expected {', '.join(COLUMNS)}")
             try:
                 for row in rows:
-                    _take(row, found, f"{path}:{rows.line_num}")
+                    empty = False
+                    yield f"{path}:{rows.line_num}", row
             except csv.Error as error:
                 raise DataError(f"{path}: below line {rows.line_num}: not CSV ({error})") from error
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV in UTF-8 ({error})") from error
-    if not found:
+    if empty:
         raise DataError(f"{path}: no rows below the header")
-    return list(found.values())
 
 
-def _take(row: Mapping[str | None, Any], found: dict[tuple[str, str, str], Metric], place: str) -> None:
+def _take(row: Mapping[Any, Any], found: dict[tuple[str, str, str], Metric], place: str) -> None:
     if more := row.get(None):
         raise DataError(f"{place}: more fields than the header has: {', '.join(more)}; texts with a comma are quoted")
     model, stage, scenario, name, direction, told = ((row[column] or "").strip() for column in COLUMNS)

@@ -85,6 +85,7 @@ class SuiteScore(Written):
     model: str
     suite: str
     line: str | None = None
+    metric: str = ""
     value: Figure
     stderr: float | None = None
 

@@ -69,15 +69,16 @@ def _table(scores: Scores, seen: list[SeenScore], drawn: set[str]) -> Table:
 
 
 def _suites(scores: Scores) -> Table:
-    found = {(score.suite, score.line, score.model): score for score in scores.suites}
-    columns = [Column("suite"), Column("line")]
+    found = {(score.suite, score.line, score.metric, score.model): score for score in scores.suites}
+    columns = [Column("suite"), Column("line"), Column("metric")]
     for model in scores.models:
         columns += [Column(model, decimal), Column("±", decimal, "standard error")]
     rows = []
-    for suite, line in dict.fromkeys((score.suite, score.line) for score in scores.suites):
-        row: list[Any] = [suite, line or "mean"]
+    for key in dict.fromkeys((score.suite, score.line, score.metric) for score in scores.suites):
+        suite, line, metric = key
+        row: list[Any] = [suite, line or "mean", metric if line else ""]
         for model in scores.models:
-            score = found.get((suite, line, model))
+            score = found.get((*key, model))
             row += [score.value, Cell(score.stderr, "quiet")] if score else [None, None]
         rows.append(row)
     return Table("Suites", columns, rows, "A line of several tasks is their plain mean, as is the mean of the lines.")

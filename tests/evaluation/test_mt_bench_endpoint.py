@@ -101,6 +101,12 @@ def test_no_text_and_no_counts_are_an_empty_answer():
         assert endpoint(server.url).complete(ASKED) == Completion("", "stop", None, None)
 
 
+def test_half_a_surrogate_in_an_answer_is_a_question_mark():
+    with ChatServer(lambda number, body: Reply('{"choices": [{"message": {"content": "\\ud83d [[7]]"}}]}')) as server:
+        answer = endpoint(server.url).complete(ASKED)
+    assert answer.text == "? [[7]]"
+
+
 def test_the_key_is_sent_and_never_told(monkeypatch, tmp_path):
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))

@@ -8,7 +8,13 @@ import pytest
 from core.errors import DataError, RecipeError
 from core.evaluation.options import Evaluate, HelmWords, Perturbed
 from core.evaluation.perturbations import Words
-from core.evaluation.perturbed_tasks import check_perturbed, worst_case_rows, write_perturbed
+from core.evaluation.perturbed_tasks import (
+    bias_tasks,
+    check_perturbed,
+    perturbed_fields,
+    worst_case_rows,
+    write_perturbed,
+)
 from core.evaluation.task_files import find_tasks, write_tasks
 from tests.evaluation.made_tasks import made_options
 
@@ -68,7 +74,8 @@ def test_the_worst_of_each_question_counts(tmp_path):
 @pytest.mark.parametrize(
     ("task", "change", "error", "said"),
     [
-        ("choice", {"perturb": {"chioce": {"question": ["question"]}}}, RecipeError, "chioce is not asked"),
+        ("choice", {"perturb": {"chioce": {}}}, RecipeError, r"chioce is not asked; did you mean choice\?"),
+        ("choice", {"perturb": {"choice": {}}}, RecipeError, r"which fields of choice .* say it: \{choice: \{question"),
         (
             "choice",
             {"perturb": {"choice": {"question": ["query"]}}},
@@ -104,3 +111,89 @@ def test_examples_of_the_questions_own_split_are_refused(tmp_path):
     options.perturb["choice_few_shot"] = Perturbed(question=["question"])
     with pytest.raises(RecipeError, match="examples of choice_few_shot are drawn from the questions"):
         check_perturbed(find_tasks(options, tmp_path), options, tmp_path)
+
+
+def test_of_the_challenges_suites_those_lines_are_perturbed_that_it_perturbs(monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    suites = ["birbal_open", "birbal_closed"]
+    options = Evaluate(tasks=suites, perturb={name: Perturbed() for name in suites}, bias=["birbal_closed"])
+    tasks = find_tasks(options, Path())
+    found = perturbed_fields(tasks, options)
+    mmlu = {task.name for task in tasks if "helm_mmlu" in task.within}
+    assert len(mmlu) == 57
+    ethics = {f"helm_ethics_{name}" for name in ("justice", "commonsense", "virtue", "deontology", "utilitarianism")}
+    assert found.keys() == mmlu | ethics | {"helm_truthfulqa"}
+    assert found["helm_mmlu_anatomy"] == Perturbed(question=["question"], answers=["choices"])
+    assert found["helm_ethics_utilitarianism"] == Perturbed(question=["activity", "baseline"])
+    assert bias_tasks(tasks, options) == {"helm_samsum"}
+    check_perturbed(tasks, options, Path())
+
+
+def test_what_names_a_task_goes_before_what_names_its_group(monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    perturb = {"helm_mmlu_anatomy": Perturbed(question=["choices"]), "helm_mmlu": Perturbed()}
+    options = Evaluate(tasks=["birbal_open"], perturb=perturb)
+    found = perturbed_fields(find_tasks(options, Path()), options)
+    assert len(found) == 57
+    assert found["helm_mmlu_anatomy"].question == ["choices"]
+    assert found["helm_mmlu_virology"].question == ["question"]
+
+
+TRUTHFUL = [
+    {"question": f"Does he know {n}?", "best_answer": "His brother"}
+    | {"correct_answers": [], "incorrect_answers": ["Himself", "He does."]}
+    for n in range(10)
+]
+
+
+def test_where_one_split_serves_both_examples_stay_as_they_are_and_answers_in_their_order(tmp_path):
+    from lm_eval.tasks import TaskManager
+
+    pairs = [{"activity": f"He naps {n}", "baseline": f"His leg {n} hurts"} for n in range(12)]
+    for name, lines in (("truthful", TRUTHFUL), ("pairs", pairs)):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    data = {
+        "helm_truthfulqa": {"validation": "truthful.jsonl"},
+        "helm_ethics_utilitarianism": {"train": "pairs.jsonl", "test": "pairs.jsonl"},
+    }
+    options = Evaluate(tasks=list(data), data=data, few_shot=2, perturb={name: Perturbed() for name in data})
+    tasks = find_tasks(options, tmp_path)
+    check_perturbed(tasks, options, tmp_path)
+    write_tasks(tasks, tmp_path / "tasks", 42)
+    names = [
+        name
+        for task in tasks
+        for name in write_perturbed(task, perturbed_fields(tasks, options)[task.name], tmp_path / "tasks", Words(), 42)
+    ]
+    manager = TaskManager(include_path=str(tmp_path / "tasks"), include_defaults=False)
+    loaded = {name: manager.load([name])["tasks"][name] for name in [*data, *names]}
+    truthful, swapped = loaded["helm_truthfulqa"], loaded["helm_truthfulqa__gender_pronouns"]
+    assert [doc["question"] for doc in swapped.eval_docs] == [f"Does she know {n}?" for n in range(2, 10)]
+    examples = [[(doc["question"], doc["choices"]) for doc in task.fewshot_docs()] for task in (truthful, swapped)]
+    assert examples[0] == examples[1]
+    assert truthful.eval_docs[0]["choices"] == ["Himself.", "He does.", "His brother."]
+    assert swapped.eval_docs[0]["choices"] == ["Herself.", "She does.", "Her brother."]
+    own, other = (loaded[f"helm_ethics_utilitarianism{end}"] for end in ("", "__gender_pronouns"))
+    assert [doc["label"] for doc in own.eval_docs] == [doc["label"] for doc in other.eval_docs]
+    assert {doc["label"] for doc in own.eval_docs} == {0, 1}
+    assert other.eval_docs[0]["activity"] == "She naps 0"
+
+
+def test_a_task_that_reads_a_data_set_by_its_name_is_perturbed_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "set").mkdir()
+    for split in ("train", "test"):
+        lines = [{"question": f"Is he {n}?", "answer": f"#### {n}"} for n in range(8)]
+        (tmp_path / "set" / f"{split}.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    own = tmp_path / "own.yaml"
+    gsm8k = Path("core/evaluation/tasks/helm_gsm8k.yaml").absolute()
+    own.write_text(f"include: {gsm8k}\ntask: own\ndataset_path: {tmp_path / 'set'}\ndataset_name: null\n")
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    options = Evaluate(tasks=["own"], task_files=[str(own)], perturb={"own": Perturbed()})
+    [task] = find_tasks(options, tmp_path)
+    check_perturbed([task], options, tmp_path)
+    write_tasks([task], tmp_path / "tasks", 42)
+    write_perturbed(task, perturbed_fields([task], options)["own"], tmp_path / "tasks", Words(), 42)
+    data = tmp_path / "tasks" / "data" / "own__gender_pronouns"
+    assert rows(data / "test.jsonl")[3]["question"] == "Is she 3?"
+    assert rows(data / "train.jsonl")[3]["question"] == "Is he 3?"

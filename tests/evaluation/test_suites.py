@@ -150,6 +150,29 @@ def test_the_challenges_stages_have_scenarios_and_no_mean() -> None:
     assert (row["line"], row["value"]) == ("GSM8K", 0.44)
 
 
+def test_a_line_has_its_robustness_and_its_bias_beside_its_own_metric() -> None:
+    mmlu = SUITES["birbal_open"].lines["MMLU"].tasks
+    rows = [
+        score(task, 0.5 - less, metric=f"exact_match{mark}")
+        for task in mmlu
+        for mark, less in (("", 0), (" (robustness)", 0.125), (" (fairness)", 0.25))
+    ]
+    rows += [score("helm_truthfulqa", 0.5, metric=f"exact_match{mark}") for mark in ("", " (robustness)")]
+    rows += [score("helm_samsum", 0.125, metric="rouge2"), score("helm_samsum", 0.25, metric="bias: x")]
+    found = suite_scores(["birbal_open", "birbal_closed"], rows)
+    assert [(row["line"], row["metric"], row["value"]) for row in found] == [
+        ("MMLU", "exact_match", 0.5),
+        ("MMLU", "exact_match (robustness)", 0.375),
+        ("MMLU", "exact_match (fairness)", 0.25),
+        ("TruthfulQA", "exact_match", 0.5),
+        ("TruthfulQA", "exact_match (robustness)", 0.5),
+        ("sam_sum", "rouge2", 0.125),
+        ("sam_sum", "bias: x", 0.25),
+    ]
+    without = suite_scores(["birbal_open"], rows[:-4] + rows[-3:])  # a subject's last metric is missing
+    assert [row["metric"] for row in without if row["line"] == "TruthfulQA"] == ["exact_match (robustness)"]
+
+
 SOLUTION = r"It is $\boxed{\frac{%d}{2}}$."
 ETHICS = [{"scenario": f"scenario {n}", "excuse": "so", "trait": "bold", "label": n % 2} for n in range(7)]
 ROWS: dict[str, list[dict[str, Any]]] = {

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import DataError
+from core.errors import DataError, RecipeError
 from core.evaluation.win_rate import (
     challenge_win_rates,
     final_score,
@@ -108,12 +108,12 @@ def test_a_scenario_without_a_win_makes_the_stage_almost_nothing(tmp_path):
 
 
 def test_the_command_prints_a_table_or_json(table_2, capsys):
-    win_rate(table_2, "challenge", as_json=False)
+    win_rate([str(table_2)], "challenge", as_json=False)
     said = capsys.readouterr().out.splitlines()
     assert said[0].split() == ["model", "open", "closed", "final", "score"]
     assert [line.split()[:2] for line in said[1:4]] == [["1", "Birbal"], ["2", "Rank-2"], ["3", "Rank-3"]]
     assert any("MMLU" in line and line.strip().startswith("win rates, open") for line in said)
-    win_rate(table_2, "challenge", as_json=True)
+    win_rate([str(table_2)], "challenge", as_json=True)
     printed = json.loads(capsys.readouterr().out)
     assert printed["rule"] == "challenge"
     first = printed["models"][0]
@@ -154,7 +154,7 @@ def test_a_wrong_table_is_told_with_its_line(tmp_path, text, said):
 def test_equal_scores_share_a_rank(tmp_path, capsys):
     path = tmp_path / "results.csv"
     path.write_text(HEADER + "a,open,s,m,true,1\nb,open,s,m,true,2\nc,open,s,m,true,2\n")
-    win_rate(path, "challenge", as_json=True)
+    win_rate([str(path)], "challenge", as_json=True)
     assert [each["rank"] for each in json.loads(capsys.readouterr().out)["models"]] == [1, 1, 3]
 
 
@@ -172,3 +172,50 @@ def test_one_model_alone_has_nothing_to_be_compared_with_by_helms_rule(tmp_path)
     assert standings(read_metrics(path))[0].scores == {"open": 1.0}
     with pytest.raises(DataError, match="two or more"):
         standings(read_metrics(path), "helm")
+
+
+def run_with_scores(directory: Path, values: dict[str, float], **more: object) -> None:
+    """A run's scores of the challenge's lines, for base and sft, of which sft has a tenth more."""
+    lines = {"MMLU": ("birbal_open", "exact_match"), "sam_sum": ("birbal_closed", "rouge2")}
+    lines |= {"ethics_virtue": ("birbal_closed", "exact_match (fairness)")}
+    suites = [
+        {"model": model, "suite": lines[line][0], "line": line, "metric": lines[line][1], "value": value + better}
+        | {"higher_is_better": True, "fingerprint": f"of {line}", **more}
+        for model, better in (("base", 0.0), ("sft", 0.1))
+        for line, value in values.items()
+    ]
+    (directory / "evaluate").mkdir(parents=True)
+    (directory / "evaluate" / "scores.json").write_text(json.dumps({"models": ["base", "sft"], "suites": suites}))
+
+
+def test_runs_are_scored_among_published_models_and_written_as_a_table(table_2, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    run_with_scores(runs / "mine", {"MMLU": 0.6, "sam_sum": 0.2, "ethics_virtue": 0.1})
+    out = tmp_path / "all.csv"
+    win_rate([str(table_2), "mine"], "challenge", as_json=True, runs_dir=runs, out=out)
+    models = {each["model"]: each for each in json.loads(capsys.readouterr().out)["models"]}
+    assert models.keys() == {*TEAMS, "mine:base", "mine:sft"}
+    assert models["mine:sft"]["win_rates"]["closed"].keys() == {"sam_sum", "corr2cause", "MATH", "ethics"}
+    assert models["mine:sft"]["final"] > models["mine:base"]["final"]
+    win_rate([str(out)], "challenge", as_json=True)
+    again = {each["model"]: each for each in json.loads(capsys.readouterr().out)["models"]}
+    assert again == models
+    assert "mine:sft,closed,ethics,ethics_virtue exact_match (fairness),true,0.2" in out.read_text().splitlines()
+
+
+def test_runs_that_were_asked_differently_are_not_compared(tmp_path, capsys):
+    values = {"MMLU": 0.6, "sam_sum": 0.2}
+    run_with_scores(tmp_path / "one", values)
+    run_with_scores(tmp_path / "other", values, fingerprint="another")
+    with pytest.raises(RecipeError, match="one:base and other:base on MMLU, exact_match were scored in different"):
+        win_rate(["one", "other"], "challenge", as_json=True, runs_dir=tmp_path)
+    win_rate(["one", "other"], "challenge", as_json=True, runs_dir=tmp_path, force=True)
+    assert len(json.loads(capsys.readouterr().out)["models"]) == 4
+
+
+def test_what_is_neither_a_table_nor_a_run_with_the_challenges_suites_is_told(tmp_path):
+    run_with_scores(tmp_path / "plain", {})
+    with pytest.raises(DataError, match="plain: was not scored on birbal_open or birbal_closed"):
+        win_rate(["plain"], "challenge", as_json=True, runs_dir=tmp_path)
+    with pytest.raises(DataError, match="nowhere: no run with scores"):
+        win_rate(["nowhere"], "challenge", as_json=True, runs_dir=tmp_path)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from core.errors import DataError, RecipeError
+from core.artifacts.fingerprint import fingerprint
 from core.evaluation.mt_bench.benchmark import read_benchmark
 from core.evaluation.mt_bench.endpoint import Endpoint
 from core.evaluation.mt_bench.options import MtBench
@@ -200,6 +201,7 @@ def test_models_of_a_run_get_rows_of_scores_and_samples(model, data, tmp_path):
         for name in ("base", "sft")
         for metric, samples in (("rating", 6), ("rating_turn_1", 3), ("rating_turn_2", 3))
     ]
+    assert {row["fingerprint"] for row in rows} == {fingerprint(of.settings())}
     assert of.settings() == grading(server.url, data, max_new_tokens=4, concurrency=1).settings()
     assert of.settings() != grading(server.url, data, max_new_tokens=5).settings()
     lines = (tmp_path / "samples" / "sft" / "mt_bench.jsonl").read_text().splitlines()

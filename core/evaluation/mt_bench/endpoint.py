@@ -96,7 +96,8 @@ class Endpoint:
                 f"answered with something else than a chat completion ({self._quoted(response)})"
             ) from error
         tokens = [count if isinstance(count, int) else None for count in counts]
-        return Completion(text if isinstance(text, str) else "", reason, *tokens)
+        whole = text.encode(errors="replace").decode() if isinstance(text, str) else ""  # half a surrogate is no text
+        return Completion(whole, reason, *tokens)
 
     def _failed(self, told: str) -> ResourceError:
         key = "" if self._key() else f" No key was sent: {self.key_variable} is not set."

@@ -29,15 +29,20 @@ def truthful_examples(documents: Dataset) -> list[Row]:
 
 
 def _with_choices(document: Row) -> Row:
-    """The best answer among the wrong ones, at a place that its first letter's number gives."""
+    """The best answer among the wrong ones, where its first letter's number puts it."""
     best, *wrong = (
         text if text.endswith(".") else f"{text}."
         for text in (document["best_answer"].strip(), *(text.strip() for text in document["incorrect_answers"]))
     )
     choices = [*wrong, best]
-    begin = ord(best[0]) % len(choices)
+    begin = ord(_as_written(document)["best_answer"].strip()[0]) % len(choices)
     choices = choices[begin:] + choices[:begin]
     return {"question": document["question"].strip(), "choices": choices, "answer": choices.index(best)}
+
+
+def _as_written(document: Row) -> Row:
+    """A document with its fields as they were before a perturbation."""
+    return document | (document.get("unperturbed") or {})
 
 
 def scenarios(documents: Dataset) -> Dataset:
@@ -45,7 +50,7 @@ def scenarios(documents: Dataset) -> Dataset:
 
     def in_order(document: Row) -> Row:
         pair = [document["activity"], document["baseline"]]
-        turned = random.Random(pair[0]).random() < 0.5
+        turned = random.Random(_as_written(document)["activity"]).random() < 0.5
         return {"first": pair[turned], "second": pair[not turned], "label": int(turned)}
 
     return documents.map(in_order)
