@@ -44,7 +44,7 @@ from ray_jobs.base import write_base
 from ray_jobs.job import Job
 from ray_jobs.parallel import each
 from ray_jobs.progress import Bar
-from ray_jobs.scorers import RayScorers
+from ray_jobs.scorers import BF16, RayScorers, devices_of, scorer_room
 from ray_jobs.tokenize import document_files
 
 WORK = ".work"
@@ -70,6 +70,24 @@ def check_evaluation(job: Job) -> None:
     check_perturbed(tasks, job.recipe.evaluate, job.resolved.directory)
     if job.recipe.evaluate.mt_bench is not None:
         _benchmark(job, job.recipe.evaluate.mt_bench)
+    if job.recipe.resources.device != "cpu" and read_manifest(job.run_dir / "evaluate") is None:
+        devices = scorer_devices(job)
+        if devices > 1:
+            scorer_room(job.session, devices, f"evaluate: {job.recipe.name}'s model")
+
+
+def scorer_devices(job: Job) -> int:
+    """GPUs that the recipe's model is spread over to be scored, as far as its configuration tells; 1 on CPUs."""
+    recipe = job.recipe
+    if recipe.resources.device == "cpu" or not job.session.require().get("GPU"):
+        return 1
+    from core.planning.shape import shape_of
+
+    try:
+        shape = shape_of(recipe.model, list(recipe.train.values())[-1])
+    except ResourceError:  # no configuration can be had here: scorers look at the weights themselves
+        return 1
+    return devices_of(job.session, BF16 * shape.parameters)
 
 
 def evaluate(job: Job) -> dict[str, Any]:
@@ -234,6 +252,7 @@ def _scored(
 ) -> dict[str, dict[str, Any]]:
     """Of each model what `Evaluation.of` returns; a model that is scored already is not scored again."""
     from core.evaluation.lm_eval_bridge import SHARED, AskedTask, Evaluation
+    from core.evaluation.shared_prefix import Room
 
     gpu = job.recipe.resources.device != "cpu" and bool(job.session.require().get("GPU"))
     directories = model_dirs(job, models, stage)
@@ -275,6 +294,8 @@ def _scored(
                     f"evaluate {model}: in stock lm-eval's batches, as answers are sampled or requests longer than the "
                     f"model attends to as a whole: {', '.join(stock)}"
                 )
+            if (tokens := found[model].get("batch_tokens") or Room.tokens) > Room.tokens:
+                job.reporter.say(f"evaluate {model}: in batches of {tokens:,} tokens, as a GPU's memory has room for")
             drifts = [row["drift"] for row in found[model]["rows"] if row["drift"] is not None]
             if drifts:
                 job.reporter.say(

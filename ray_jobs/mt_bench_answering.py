@@ -16,7 +16,9 @@ from core.evaluation.mt_bench.endpoint import Endpoint
 from core.evaluation.mt_bench.judging import many
 from core.evaluation.mt_bench.lines import KeptLines, Row
 from core.evaluation.mt_bench.options import MtBench
+from core.evaluation.scorer import weight_bytes
 from ray_jobs.parallel import each_prepared
+from ray_jobs.scorers import BF16, devices_of, scorer_room
 from ray_jobs.session import RaySession
 
 Batch = tuple[int, list[Answer]]  # the number of its first question, and answers
@@ -90,9 +92,14 @@ class Answering:
         return begin, [answer_by_endpoint(self.model, question, self.seed, self.options.max_new_tokens)]
 
     def _generate(self, begins: Sequence[int], session: RaySession | None, use_gpu: bool) -> Iterator[Batch]:
-        """By a worker for each GPU, else for each CPU."""
+        """By a worker for each GPU, or for as many as the model needs, else for each CPU."""
         resources = session.require() if session is not None else {}
-        gpus = int(resources.get("GPU", 0)) if use_gpu else 0
+        directory = self.model
+        assert not isinstance(directory, Endpoint)
+        gpus, workers, device = 0, int(resources.get("CPU", 1)), "cuda"
+        if session is not None and use_gpu and resources.get("GPU"):
+            gpus = devices_of(session, weight_bytes(Path(directory), BF16))
+            workers, device = scorer_room(session, gpus, self.name), "auto" if gpus > 1 else "cuda"
         one_thread = session is not None and not gpus
 
         def prepare() -> Callable[[int], str]:
@@ -101,12 +108,11 @@ class Answering:
             from core.models.create import load_model
             from core.tokens.tokenizer import load_tokenizer
 
-            assert not isinstance(self.model, Endpoint)
             if one_thread:
                 torch.set_num_threads(1)
             on_gpu = use_gpu and torch.cuda.is_available()
-            model = load_model(self.model, dtype="bf16", device="cuda") if on_gpu else load_model(self.model)
-            tokenizer = load_tokenizer(self.model)
+            model = load_model(directory, dtype="bf16", device=device) if on_gpu else load_model(directory)
+            tokenizer = load_tokenizer(directory)
 
             def work(begin: int) -> str:
                 answers = answer_batch(model, tokenizer, self._batch(begin), self.seed, self.options.max_new_tokens)
@@ -114,7 +120,6 @@ class Answering:
 
             return work
 
-        workers = gpus or int(resources.get("CPU", 1))
-        for line in each_prepared(session, prepare, begins, workers, gpus=1 if gpus else 0):
+        for line in each_prepared(session, prepare, begins, workers, gpus=gpus):
             begin, answers = orjson.loads(line)
             yield begin, [Answer(**each) for each in answers]

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import core.errors
 from core.errors import ResourceError, first_line
 from core.evaluation.chunks import Answer, Chunk
-from core.evaluation.scorer import ScoredModel, Scorer
+from core.evaluation.scorer import ScoredModel, Scorer, devices_for, weight_bytes
 from ray_jobs.parallel import answer_or_error
 from ray_jobs.session import RaySession, stopping
+
+if TYPE_CHECKING:
+    from core.evaluation.shared_prefix import Room
 
 AHEAD = 2  # chunks given to a scorer at once, so that it need not wait
 WHOLE_CLUSTER = 1 << 20  # more scorers than any has room for
 RETRIES = 2  # of a scorer that died
 OVERHEAD = 1 << 30  # bytes of a scorer's process beside the weights
 FACTOR = 2.0  # of the weights' files, that a scorer may need: 16 bits become 32 on a CPU
+BF16 = 2  # bytes of a number, as models are asked on a GPU
+SMALL = 4 << 30  # bytes of weights that any GPU has room for
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1  # of mallopt, malloc.h
 
 
@@ -30,6 +37,7 @@ class RayScorers:
     def __init__(self, session: RaySession, workers: int | None, gpu: bool) -> None:
         self.session, self.workers, self.gpu = session, workers, gpu
         self._actors: list[Any] = []
+        self._devices = 1  # of each
 
     def score(self, model: ScoredModel, chunks: Sequence[Chunk]) -> Iterator[tuple[int, list[Answer]]]:
         """Answers of each chunk with its number, as they come.
@@ -40,6 +48,7 @@ class RayScorers:
             return
         import ray
 
+        model = self._spread(model)
         waiting = _Waiting(chunks)
         running: dict[Any, tuple[int, Any]] = {}
         kept = ray.put(model)
@@ -64,11 +73,21 @@ class RayScorers:
 
     def why_stock(self, model: ScoredModel) -> str | None:
         """Why prefixes cannot be shared; None where they can."""
-        reason: str | None = self._result(self._start(model, 1)[0].call.remote("why_stock", model))
+        reason: str | None = self._of_one(model, "why_stock")
         return reason
+
+    def room(self, model: ScoredModel) -> Room:
+        """How much memory has room for at once, where prefixes are shared."""
+        room: Room = self._of_one(model, "room")
+        return room
+
+    def _of_one(self, model: ScoredModel, method: str) -> Any:
+        model = self._spread(model)
+        return self._result(self._start(model, 1)[0].call.remote(method, model))
 
     def warm(self, model: ScoredModel) -> None:
         """Starts all scorers there is room for and has them load a model; waits for them."""
+        model = self._spread(model)
         for reference in [actor.call.remote("load", model) for actor in self._start(model, WHOLE_CLUSTER)]:
             self._result(reference)
 
@@ -85,21 +104,24 @@ class RayScorers:
         most = self._room(model)
         if self.workers is not None:
             most = min(most, self.workers)
+        if model.devices != self._devices:
+            self.close()
+            self._devices = model.devices
         if len(self._actors) < min(most, wanted):
             import ray
 
             again = {"max_restarts": RETRIES, "max_task_retries": RETRIES}
-            kind = ray.remote(num_cpus=1, num_gpus=int(self.gpu), **again)(_Actor)
+            kind = ray.remote(num_cpus=1, num_gpus=model.devices if self.gpu else 0, **again)(_Actor)
             self._actors += [kind.remote() for _ in range(min(most, wanted) - len(self._actors))]
         return self._actors[:most]
 
     def _room(self, model: ScoredModel) -> int:
         """Scorers that fit the cluster. Raises ResourceError where not even one does."""
         resources = self.session.require()
-        slots = int(resources.get("GPU" if self.gpu else "CPU", 1))
+        slots = int(resources.get("CPU", 1))
         if self.gpu:
-            return slots
-        weights = sum(path.stat().st_size for path in model.directory.glob("*.safetensors"))
+            return scorer_room(self.session, model.devices, str(model.directory))
+        weights = weight_bytes(model.directory)
         need = int(FACTOR * weights) + OVERHEAD
         memory = int(resources.get("memory", need))
         if weights > memory:
@@ -107,6 +129,13 @@ class RayScorers:
                 f"{model.directory}: its weights take {weights / 1e9:.1f} GB, and the cluster has {memory / 1e9:.1f} GB"
             )
         return max(1, min(slots, memory // need))
+
+    def _spread(self, model: ScoredModel) -> ScoredModel:
+        """The model, spread over as many GPUs as its weights need."""
+        if not self.gpu:
+            return model
+        weights = weight_bytes(model.directory, None if model.dtype == "auto" else BF16)
+        return replace(model, devices=devices_of(self.session, weights))
 
     def _result(self, reference: Any) -> Any:
         import ray
@@ -123,6 +152,41 @@ class RayScorers:
         if answer["error"]:
             raise getattr(core.errors, answer["error"])(answer["message"])
         return answer["result"]
+
+
+def devices_of(session: RaySession, weights: float) -> int:
+    """How many of a cluster's GPUs a model with weights of so many bytes is spread over to be asked."""
+    return 1 if weights <= SMALL else devices_for(weights, _memory_of_a_gpu(session))
+
+
+def scorer_room(session: RaySession, devices: int, what: str) -> int:
+    """Scorers of so many GPUs that fit the nodes of a cluster. Raises ResourceError where not even one does."""
+    import ray
+
+    session.require()
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    room = sum(int(min(node.get("GPU", 0) // devices, node.get("CPU", 0))) for node in nodes)
+    if not room:
+        most = int(max(node.get("GPU", 0) for node in nodes))
+        raise ResourceError(
+            f"{what}: to be scored it needs {devices} GPUs and a CPU on one node, and no node has them (GPUs: {most})"
+        )
+    return room
+
+
+@functools.cache
+def _memory_of_a_gpu(session: RaySession) -> int:
+    import ray
+
+    session.require()
+    memory: int = ray.get(ray.remote(num_cpus=0, num_gpus=1)(_gpu_memory).remote())
+    return memory
+
+
+def _gpu_memory() -> int:
+    import torch
+
+    return int(torch.cuda.get_device_properties(0).total_memory)
 
 
 class _Waiting:

@@ -92,8 +92,10 @@ def _score_start(job: Job, asked: Asked, evaluate: Evaluate, group: Group, sweep
         seed=job.recipe.seed,
         samples=sweep_dir / "start",
         device="cuda" if asked.use_gpu else "cpu",
+        devices=asked.scorer_devices,
     )
-    (rows,) = each(job.session, score, [asked_tasks(asked.tasks)], gpus=int(asked.use_gpu))
+    gpus = asked.scorer_devices if asked.use_gpu else 0
+    (rows,) = each(job.session, score, [asked_tasks(asked.tasks)], gpus=gpus)
     found = asked.objective.score(rows)
     write_json(sweep_dir / START, {"model": name, "score": found.value, "stderr": found.stderr, "rows": rows})
     shutil.rmtree(sweep_dir / ".start", ignore_errors=True)
@@ -121,6 +123,7 @@ def _run_trials(job: Job, asked: Asked, groups: dict[str, Group], sweep_dir: Pat
         phases=asked.phases,
         workers=asked.workers,
         use_gpu=asked.use_gpu,
+        scorer_devices=asked.scorer_devices,
         seed=job.recipe.seed,
         keeps_rungs=asked.options.scheduler == "pbt",
         by_loss=asked.options.rungs_by == "validation_loss",

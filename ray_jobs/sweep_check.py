@@ -15,7 +15,7 @@ from core.recipe.schema import Recipe
 from core.tuning.objective import VALIDATION_LOSS, Objective, make_objective
 from core.tuning.options import Sweep
 from core.tuning.space import Parameter, Space, Values
-from ray_jobs.evaluate import check_evaluation
+from ray_jobs.evaluate import check_evaluation, scorer_devices
 from ray_jobs.job import Job
 from ray_jobs.sweep_data import check_data_keys, shared_phases
 from ray_jobs.sweep_recipe import resolve
@@ -38,6 +38,7 @@ class Asked:
     phases: tuple[str, ...]  # that differ between trials
     workers: int
     use_gpu: bool
+    scorer_devices: int  # GPUs that a trial's model is spread over to be scored
 
     @property
     def count(self) -> int:
@@ -75,7 +76,13 @@ def check_sweep(job: Job) -> Asked:
             raise ResourceError(f"sweep.loggers: {package} is not installed; pip install {package}, or leave it out")
     workers, use_gpu = _trial_size(job, resolved.recipe)
     check_training(at)
-    asked = Asked(options, space, objective, evaluate, tasks, points, phases, workers, use_gpu)
+    devices = scorer_devices(at) if use_gpu and objective.parts else 1
+    if devices > workers:
+        raise ResourceError(
+            f"sweep: a trial of {workers} workers has as many GPUs, and its model needs {devices} to be scored; "
+            f"take resources.workers={devices} or more"
+        )
+    asked = Asked(options, space, objective, evaluate, tasks, points, phases, workers, use_gpu, devices)
     unseen = [name for name in phases if not resolved.recipe.train[name].data.validation]
     if options.rungs_by == "validation_loss" and unseen:
         raise RecipeError(f"sweep.rungs_by: validation_loss, and train.{unseen[0]}.data.validation is 0")

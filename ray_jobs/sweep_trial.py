@@ -62,6 +62,7 @@ class Plan:
     phases: tuple[str, ...]
     workers: int
     use_gpu: bool
+    scorer_devices: int
     seed: int
     keeps_rungs: bool  # for other trials to take over
     by_loss: bool  # before the end
@@ -235,6 +236,7 @@ class _Trial:
             plan.seed,
             self.directory / SAMPLES,
             plan.device,
+            plan.scorer_devices,
         )
         if plan.workers == 1:
             rows = score_trial(*asked)
@@ -244,7 +246,7 @@ class _Trial:
 
             scoring = ray.remote(
                 num_cpus=self.job.recipe.resources.cpus_per_worker,
-                num_gpus=int(plan.use_gpu),
+                num_gpus=plan.scorer_devices if plan.use_gpu else 0,
                 scheduling_strategy=Placement(None),  # where the workers were, not in what Tune holds for the driver
             )(score_trial)
             rows = ray.get(scoring.remote(*asked))
@@ -325,12 +327,19 @@ def _work(config: dict[str, Any]) -> None:
 
 
 def score_trial(
-    model: Path, tasks: list[AskedTask], tasks_dir: Path, options: Evaluate, seed: int, samples: Path, device: str
+    model: Path,
+    tasks: list[AskedTask],
+    tasks_dir: Path,
+    options: Evaluate,
+    seed: int,
+    samples: Path,
+    device: str,
+    devices: int = 1,
 ) -> list[dict[str, Any]]:
     """Scores a model directory on tasks; rows and samples as the evaluation writes them."""
     with tempfile.TemporaryDirectory() as answers:
         evaluation = Evaluation(options, seed, tasks_dir, LocalScorers(), Path(answers))
-        model_of = ScoredModel(model, device, options.batch_size)
+        model_of = ScoredModel(model, device, options.batch_size, devices=devices)
         return list(evaluation.of(model_of, tasks, samples)["rows"])
 
 

@@ -57,9 +57,11 @@ class Evaluation:
         """Scores a model on tasks. samples: directory for lm-eval's samples, a file of JSON lines for each task.
 
         Returns `rows`, one per task, metric and filter (task, metric, filter, value, stderr, samples,
-        higher_is_better, truncated, drift, fingerprint), `settings`, what the fingerprint of each task is of, and
-        `why_stock`, None where shared prefixes were computed once. Raises ResourceError where a task's data cannot be
-        loaded, DataError where they do not fit the task, RecipeError where the model is too short.
+        higher_is_better, truncated, drift, fingerprint), `settings`, what the fingerprint of each task is of,
+        `why_stock`, None where shared prefixes were computed once, and then `batch_tokens`.
+
+        Raises ResourceError where a task's data cannot be loaded, DataError where they do not fit the task, RecipeError
+        where the model is too short.
         """
         os.environ["TOKENIZERS_PARALLELISM"] = "true"
         os.environ["DISABLE_MULTIPROC"] = "1"  # its bootstrap would fork a process that has Ray's and torch's threads
@@ -119,13 +121,14 @@ class Evaluation:
                 "backend": options.backend,
                 "batches": f"lm-eval's, of {model.batch_size}" if name in lm.in_stock_batches else SHARED,
             }
-            said = {
+            of_task = {
                 "truncated": lm.truncated[name],
                 "drift": lm.drift.get(name),
                 "fingerprint": fingerprint(settings[name]),
             }
-            rows += [row | said for row in score_rows(results, name)]
-        return {"rows": rows, "settings": settings, "why_stock": lm.why_stock}
+            rows += [row | of_task for row in score_rows(results, name)]
+        said = {"why_stock": lm.why_stock, "batch_tokens": None if lm.why_stock else lm.room.tokens}
+        return {"rows": rows, "settings": settings, **said}
 
 
 @functools.cache

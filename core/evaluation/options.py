@@ -74,8 +74,11 @@ class Evaluate(Options):
         "with in common is computed once, which is several times faster.",
     )
     batch_size: int = Field(16, ge=1, description="Requests run together where stock lm-eval's batches are.")
-    batch_tokens: int = Field(
-        2048, ge=1, description="Tokens computed together, padding included, where prefixes are shared."
+    batch_tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Tokens computed together, padding included, where prefixes are shared; none: what memory has room "
+        "for on a GPU (2,048 or more), 2,048 on CPUs, where more is no faster. Halved where memory does not suffice.",
     )
     backend: Literal["transformers", "vllm"] = Field(
         "transformers",
@@ -85,7 +88,9 @@ class Evaluate(Options):
     workers: int | None = Field(
         None, ge=1, description="Scorers at most; none: one for each CPU, or GPU. Scores are the same for any number."
     )
-    batch_rows: int = Field(64, ge=1, description="Answers generated together.")
+    batch_rows: int | None = Field(
+        None, ge=1, description="Answers generated together at most; none: 256 on GPUs, 64 on CPUs."
+    )
     chat_template: bool = Field(False, description="Ask through the tokenizer's chat template, as in fine-tuning.")
     perturb: dict[str, Perturbed] = Field(
         {},

@@ -35,7 +35,7 @@ from core.evaluation.chunks import (
 )
 from core.evaluation.options import Evaluate
 from core.evaluation.scorer import ScoredModel, Scorers
-from core.evaluation.shared_prefix import plain_generation
+from core.evaluation.shared_prefix import Room, plain_generation
 from core.evaluation.token_pairs import encode_alike, encode_texts, encoded_pairs
 
 OUTPUTS = 1 << 26  # numbers that the output layer gives at once (places × vocabulary)
@@ -91,6 +91,22 @@ class PlannedLM(HFLM):  # type: ignore[misc]
             known = self.scorers.why_stock(self.scored) or ""
             self.cache.keep_note("why-stock", known)
         return known or None
+
+    @functools.cached_property
+    def room(self) -> Room:
+        """How much is computed at once, where prefixes are shared: as asked for, else what memory has room for.
+
+        It is found once, and kept beside the answers: a batch's composition depends on it.
+        """
+        tokens, rows = self.options.batch_tokens, self.options.batch_rows
+        if tokens is not None:
+            return Room(tokens, TEXT_TOKENS * tokens, rows or Room.rows)
+        known = self.cache.note("room")
+        if known is None:
+            known = orjson.dumps(self.scorers.room(self.scored)).decode()
+            self.cache.keep_note("room", known)
+        room = Room(**orjson.loads(known))
+        return replace(room, rows=rows or room.rows)
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Of each request, in order: the log-likelihood of its continuation, and whether greedy decoding gives it."""
@@ -208,7 +224,7 @@ class PlannedLM(HFLM):  # type: ignore[misc]
                 questions.append(question_tree([inputs[place] for place in group]))
                 asked.append([of_document[place] for place in group])
         outputs = max(1, OUTPUTS // self.model.get_input_embeddings().weight.shape[0])
-        chunks, batches = likelihood_chunks(questions, self.options.batch_tokens, outputs)
+        chunks, batches = likelihood_chunks(questions, self.room.tokens, outputs)
         return chunks, [[number for question in batch for number in asked[question]] for batch in batches]
 
     def _stock_likelihoods(
@@ -251,8 +267,7 @@ class PlannedLM(HFLM):  # type: ignore[misc]
         if max(map(len, prompts)) + said["max_gen_toks"] > self._longest:
             return None
         self.truncated[task] += sum(len(tokens) > room for tokens in encoded)
-        limit, rows = TEXT_TOKENS * self.options.batch_tokens, self.options.batch_rows
-        chunks, members = text_chunks(prompts, until, said["max_gen_toks"], limit, rows)
+        chunks, members = text_chunks(prompts, until, said["max_gen_toks"], self.room.held_tokens, self.room.rows)
         return chunks, [[numbers[place] for place in group] for group in members]
 
     def _stock_texts(

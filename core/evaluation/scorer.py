@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
 
 from core.errors import ResourceError, first_line
 from core.evaluation.chunks import Answer, Chunk, Likelihoods, StockLikelihoods, StockTexts, Texts
 
+if TYPE_CHECKING:
+    from core.evaluation.shared_prefix import Room
+
+FILLED_BY_WEIGHTS = 0.8  # of a GPU's memory, at most
+
 
 @dataclass(frozen=True)
 class ScoredModel:
-    """A model directory, and how it is asked: on "cpu" or "cuda", requests in a stock batch, by whom; exact: as lm-eval
-    does."""
+    """A model directory, and how it is asked: on "cpu" or "cuda", requests in a stock batch, by whom.
+
+    exact: as lm-eval does. devices: GPUs that its blocks are spread over, one after the other.
+    """
 
     directory: Path
     device: str
     batch_size: int
     backend: str = "transformers"
     exact: bool = False
+    devices: int = 1
 
     @property
     def dtype(self) -> str:
@@ -32,6 +43,32 @@ class ScoredModel:
         if self.exact:
             return "auto"
         return "bfloat16" if self.device.startswith("cuda") else "float32"
+
+
+def weight_bytes(directory: Path, bytes_each: int | None = None) -> int:
+    """Bytes of a model directory's weights: as its files have them, or with so many for each number.
+
+    Raises ResourceError for a file of weights that is none.
+    """
+    files = sorted(directory.glob("*.safetensors"))
+    if bytes_each is None:
+        return sum(path.stat().st_size for path in files)
+    return bytes_each * sum(map(_numbers, files))
+
+
+def _numbers(path: Path) -> int:
+    """How many numbers are in a file of weights, by its header: https://huggingface.co/docs/safetensors."""
+    with path.open("rb") as file:
+        try:
+            header = orjson.loads(file.read(int.from_bytes(file.read(8), "little")))
+            return sum(math.prod(each["shape"]) for name, each in header.items() if name != "__metadata__")
+        except (orjson.JSONDecodeError, TypeError, KeyError, AttributeError, OverflowError, MemoryError) as error:
+            raise ResourceError(f"{path}: not a whole file of weights ({first_line(error)})") from error
+
+
+def devices_for(weights: float, memory: float) -> int:
+    """GPUs of so many bytes that a model's weights are spread over, with room beside them to be asked."""
+    return max(1, math.ceil(weights / (FILLED_BY_WEIGHTS * memory)))
 
 
 class Scorers(Protocol):
@@ -42,6 +79,9 @@ class Scorers(Protocol):
 
     def why_stock(self, model: ScoredModel) -> str | None:
         """Why a model can be asked in no other way than stock lm-eval's; None where prefixes can be shared."""
+
+    def room(self, model: ScoredModel) -> Room:
+        """How much memory has room for at once, where prefixes are shared."""
 
 
 class Scorer:
@@ -77,12 +117,19 @@ class Scorer:
         return [answer for half in halves for answer in self.score(model, half)]
 
     def why_stock(self, model: ScoredModel) -> str | None:
-        """Why prefixes cannot be shared; None where they can."""
+        """Why prefixes cannot be shared; None where they can. Raises ResourceError where memory is full."""
         self.load(model)
-        reason: str | None = self._shared.allowed(
-            self._lm.model.get_input_embeddings().weight.shape[0], self._lm.tokenizer
-        )
+        vocabulary = self._lm.model.get_input_embeddings().weight.shape[0]
+        with _memory_told(model):
+            reason: str | None = self._shared.allowed(vocabulary, self._lm.tokenizer)
         return reason
+
+    def room(self, model: ScoredModel) -> Room:
+        """How much memory has room for at once. Raises ResourceError where it is full."""
+        self.load(model)
+        with _memory_told(model):
+            room: Room = self._shared.room()
+        return room
 
     def _answers(self, chunk: Chunk) -> list[Answer]:
         import torch
@@ -132,10 +179,23 @@ def _loaded(model: ScoredModel) -> Any:
     if model.backend == "vllm":
         from lm_eval.models.vllm_causallms import VLLM
 
-        return VLLM(**options, batch_size="auto")
+        return VLLM(**options, batch_size="auto", tensor_parallel_size=model.devices)
     from core.evaluation.stock_model import StockModel
 
-    return StockModel(**options, device=model.device, batch_size=model.batch_size)
+    spread = {"parallelize": True} if model.devices > 1 else {}
+    return StockModel(**options, device=model.device, batch_size=model.batch_size, **spread)
+
+
+@contextlib.contextmanager
+def _memory_told(model: ScoredModel) -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ResourceError(
+            f"{model.directory}: the model leaves no memory to be asked anything ({first_line(error)})"
+        ) from error
 
 
 class LocalScorers:
@@ -152,6 +212,10 @@ class LocalScorers:
     def why_stock(self, model: ScoredModel) -> str | None:
         """Why prefixes cannot be shared; None where they can."""
         return self._scorer.why_stock(model)
+
+    def room(self, model: ScoredModel) -> Room:
+        """How much memory has room for at once."""
+        return self._scorer.room(model)
 
 
 def _cut(text: str, until: Iterable[str]) -> str:

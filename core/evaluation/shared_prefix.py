@@ -11,8 +11,10 @@ Answers are drafted from their own text, and a step reads several tokens where d
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 
 ATTENTION = "raycipe_shared_prefix"  # its name among transformers' ways to attend
 PREFIXES = 2  # kept at once
+SCORES = 1 << 27  # attention scores that are held at once, as fp32, where no kernel does without them
+MEASURED = (8, 256)  # questions and tokens of each, by which a token's memory is measured
+FILLED = 0.9  # of a GPU's memory
+RESERVE = 3 << 30  # bytes beside it for attention's scores and the output layer's, which do not grow with a batch
+MARGIN = 1.5  # of a token's memory: what is measured has no prefix before it
 TOLERANCE = 1e-3  # of a log-likelihood, between ways to compute it, before a model is said not to allow this one
 PLAIN = {  # what a model's own generation settings may say, for its greedy answers to be those computed here
     "repetition_penalty": 1.0,
@@ -50,6 +57,16 @@ UNSET = (
     "guidance_scale",
     "exponential_decay_length_penalty",
 )
+
+
+@dataclass(frozen=True)
+class Room:
+    """How much is computed at once: tokens of a batch of questions, and of a batch of prompts the tokens that are held
+    with their answers, and its rows."""
+
+    tokens: int = 2048
+    held_tokens: int = 65536
+    rows: int = 64
 
 
 class SharedPrefix:
@@ -128,8 +145,8 @@ class SharedPrefix:
         ids = torch.tensor([[*tokens, *[0] * (most - len(tokens))] for tokens in given], device=self.device)
         places = begins[:, None] + torch.arange(most, device=self.device)
         end = int(places.max()) + 1
-        for layer in cache.layers:
-            layer.places, layer.end = places, end
+        for layer in cache.layers:  # each of which may lie on a GPU of its own
+            layer.places, layer.end = places.to(layer.keys.device), end
         logits: torch.Tensor = self.model(
             ids,
             position_ids=before + torch.minimum(places, limits[:, None]),
@@ -155,14 +172,48 @@ class SharedPrefix:
         roomy.layers = [_Roomy(layer, chunk.max_new_tokens + MANY) for layer in cache.layers]
         return logits.argmax(-1)[:, None], roomy
 
+    @torch.inference_mode()
+    def room(self) -> Room:
+        """How much a GPU's memory has room for beside the model, by what a small batch takes; on a CPU the default,
+        as larger batches are no faster there."""
+        if self.device.type != "cuda":
+            return Room()
+        rows, width = MEASURED
+        devices = sorted({parameter.device.index for parameter in self.model.parameters()})
+        before = {device: torch.cuda.memory_allocated(device) for device in devices}
+        for device in devices:
+            torch.cuda.reset_peak_memory_stats(device)
+        questions = (Question((0,) * width, ((),), ((0, (0,)),)),) * rows
+        self.log_likelihoods(Likelihoods((), questions))
+        peaks = {device: torch.cuda.max_memory_allocated(device) for device in devices}
+        cache = DynamicCache()
+        self.model(torch.zeros(1, width, dtype=torch.long, device=self.device), past_key_values=cache)
+        kept = dict.fromkeys(devices, 0)
+        for layer in cache.layers:
+            kept[layer.keys.device.index] += layer.keys.nbytes + layer.values.nbytes
+        rooms = [
+            room_for(
+                FILLED * torch.cuda.get_device_properties(device).total_memory - RESERVE - before[device],
+                (peaks[device] - before[device]) / (rows * width),
+                kept[device] / width,
+            )
+            for device in devices
+        ]
+        return min(rooms, key=lambda room: (room.tokens, room.held_tokens))
+
     def allowed(self, vocabulary: int, tokenizer: PreTrainedTokenizerBase) -> str | None:
-        """Why this way cannot be had with the model; None where it gives what a plain forward pass gives."""
+        """Why this way cannot be had with the model; None where it gives what a plain forward pass gives.
+
+        Raises torch.OutOfMemoryError where the model leaves no memory to find out.
+        """
         window = getattr(self.model.config.get_text_config(), "sliding_window", None)
         tokens = np.random.default_rng(0).integers(0, vocabulary, 40).tolist()
         if window is not None and window < len(tokens):
             return f"its sliding window of {window} tokens is very short"
         try:
             return self._wrong_likelihood(tokens) or self._wrong_text(tokens, tokenizer)
+        except torch.OutOfMemoryError:
+            raise
         except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, NotImplementedError) as error:
             return f"{type(error).__name__}: {first_line(error)}"
         finally:
@@ -236,7 +287,7 @@ class SharedPrefix:
         at = (torch.from_numpy(rows).to(self.device), torch.from_numpy(columns).to(self.device))
 
         def pick(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-            return (inputs[0][at][None],)
+            return (inputs[0][tuple(places.to(inputs[0].device) for places in at)][None],)
 
         hook = self.model.get_output_embeddings().register_forward_pre_hook(pick)
         try:
@@ -335,7 +386,8 @@ class _Roomy(DynamicLayer):  # type: ignore[misc]
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keeps these rows of the batch alone."""
-        self.keys, self.values = self.keys[indices], self.values[indices]
+        rows = indices.to(self.keys.device)
+        self.keys, self.values = self.keys[rows], self.values[rows]
 
 
 _prefix_states: list[tuple[torch.Tensor, torch.Tensor]] = []  # keys and values of what all rows follow, by layer
@@ -418,14 +470,24 @@ def attention_by_products(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention [rows, heads, tokens, width] and the logarithm of its softmax's sum, on any device.
 
-    query, key, value: [rows, heads, tokens, width]. mask: added to the scores.
+    query, key, value: [rows, heads, tokens, width]. mask: added to the scores. Of many queries some at a time, so that
+    no more than SCORES are held.
     """
-    scores = (query @ key.transpose(2, 3)).float() * scale
-    if causal:
-        scores = scores.masked_fill(~torch.ones_like(scores, dtype=torch.bool).tril(), -torch.inf)
-    elif mask is not None:
-        scores = scores + mask
-    return scores.softmax(-1).to(value.dtype) @ value, scores.logsumexp(-1)
+    tokens = query.shape[2]
+    step = max(1, SCORES // max(1, query.shape[0] * query.shape[1] * key.shape[2]))
+    parts = []
+    for begin in range(0, tokens, step):
+        scores = (query[:, :, begin : begin + step] @ key.transpose(2, 3)).float().mul_(scale)
+        if causal:
+            later = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).triu_(begin + 1)
+            scores.masked_fill_(later, -torch.inf)
+        elif mask is not None:
+            scores += mask[:, :, begin : begin + step]
+        parts.append((scores.softmax(-1).to(value.dtype) @ value, scores.logsumexp(-1)))
+    if len(parts) == 1:
+        return parts[0]
+    output, sums = (torch.cat(each, 2) for each in zip(*parts, strict=True))
+    return output, sums
 
 
 def _attend_few(
@@ -490,6 +552,15 @@ class _Stop:
             return False
         said = self.tokenizer.decode(tokens[-self.window :])
         return any(stop in said for stop in self.until)
+
+
+def room_for(free: float, per_token: float, kept_per_token: float) -> Room:
+    """What so many bytes have room for. per_token: that a batch of questions takes; kept_per_token: of its keys and
+    values, which are there twice while a prompt's are given place for the answer's."""
+    default = Room()
+    tokens, held = free / (MARGIN * per_token), free / (2 * kept_per_token)
+    doubled = max(0, min(5, int(math.log2(max(tokens / default.tokens, 1)))))
+    return Room(default.tokens << doubled, max(default.tokens, int(held)), 4 * default.rows)
 
 
 def plain_generation(settings: GenerationConfig) -> bool:

@@ -67,7 +67,9 @@ def load_model(
     """Loads a causal language model from a directory or the hub.
 
     quantization: "nf4" loads the linear layers in 4-bit NormalFloat with double quantisation, computing in `dtype`
-    (QLoRA, Dettmers et al. 2023, https://arxiv.org/abs/2305.14314). Raises ResourceError where it cannot be had.
+    (QLoRA, Dettmers et al. 2023, https://arxiv.org/abs/2305.14314). device: "auto" spreads the blocks over all GPUs
+    that this process has. Where it has none, kernels that need one give way to torch's: the model can still be written.
+    Raises ResourceError where it cannot be had.
     """
     import torch
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
@@ -76,7 +78,9 @@ def load_model(
     torch_dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
     arguments: dict[str, Any] = {"dtype": torch_dtype}
     if not is_deepspeed_zero3_enabled():  # which places the shards itself
-        arguments["device_map"] = {"": device}
+        arguments["device_map"] = device if device == "auto" else {"": device}
+    if attention == "flash_attention_2" and not torch.cuda.is_available():
+        attention = "sdpa"
     if quantization == FOUR_BIT:
         arguments["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from core.errors import DataError, RecipeError
 from core.artifacts.fingerprint import fingerprint
+from core.errors import DataError, RecipeError
 from core.evaluation.mt_bench.benchmark import read_benchmark
 from core.evaluation.mt_bench.endpoint import Endpoint
 from core.evaluation.mt_bench.options import MtBench
