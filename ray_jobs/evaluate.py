@@ -33,7 +33,7 @@ from core.evaluation.perturbed_tasks import (
 )
 from core.evaluation.score_intervals import passage_of, with_intervals
 from core.evaluation.scorer import ScoredModel
-from core.evaluation.suites import SUITES, suite_scores
+from core.evaluation.suites import SUITES, asked_name, suite_scores
 from core.evaluation.task_files import TaskFile, find_tasks, write_tasks
 from core.evaluation.tokens_needed import check_tokens
 from core.instructions.benchmarks import is_marked, trained_on
@@ -43,7 +43,7 @@ from core.training.options import BASE
 from ray_jobs.base import write_base
 from ray_jobs.job import Job
 from ray_jobs.parallel import each
-from ray_jobs.progress import Bar
+from ray_jobs.progress import Bar, Reporter
 from ray_jobs.scorers import BF16, RayScorers, devices_of, scorer_room
 from ray_jobs.tokenize import document_files
 
@@ -53,6 +53,7 @@ NOT_OF_SCORES: Any = {  # what changes how scores are come by, not what they are
     "workers": True,
     "mt_bench": {"concurrency", "retries", "timeout", "prompt_price", "completion_price", "batch_size"},
 }
+TRAINED_ON = " (trained on it)"
 WHOLE = 1000  # parts of a progress bar
 
 
@@ -128,7 +129,7 @@ def evaluate(job: Job) -> dict[str, Any]:
         ]
         suites = suite_scores([name for name in options.tasks if name in SUITES], scores)
         scores += _judged(job, options, models, found, stage)
-        result: dict[str, Any] = {
+        made = {
             "models": models,
             "scores": scores,
             "comparison": _comparison(options, models, found, stage.directory, job.recipe.seed),
@@ -137,30 +138,42 @@ def evaluate(job: Job) -> dict[str, Any]:
             "settings": {model: found[model]["settings"] for model in models},
             "seconds": round(time.monotonic() - began, 3),
         }
-        write_json(stage.directory / "scores.json", result)
+        write_json(stage.directory / "scores.json", made)
         stage.finish({"scores": len(scores)}, exclude=(WORK,))
         shutil.rmtree(stage.directory / WORK, ignore_errors=True)
     else:
         job.reporter.say("evaluate: finished earlier")
-    result = orjson.loads((stage.directory / "scores.json").read_bytes())
+    result: dict[str, Any] = orjson.loads((stage.directory / "scores.json").read_bytes())
+    _tell(job.reporter, result, stage.directory / "scores.json")
+    return result
+
+
+def _tell(reporter: Reporter, result: dict[str, Any], path: Path) -> None:
+    """Says the scores and the differences. Of the tasks of a suite's lines, the lines; all are in the file."""
+    lines = [SUITES[row["suite"]].lines[row["line"]] for row in result["suites"] if row["line"]]
+    within = {name for line in lines for task in line.tasks for name in (task, asked_name(task, line.few_shot))}
     for row in result["suites"]:
         title = f"{row['line']} {row['metric']}" if row["line"] else "mean"
-        job.reporter.say(f"{row['model']}: {row['suite']} {title} {row['value']:.4f}")
+        mark = TRAINED_ON if row["trained_on"] else ""
+        reporter.say(f"{row['model']}: {row['suite']} {title} {row['value']:.4f}{mark}")
+    if of_lines := sum(row["task"] in within for row in result["scores"]):
+        reporter.say(f"the {of_lines:,} scores that these are of are in {path}")
     for row in result["scores"]:
+        if row["task"] in within:
+            continue
         error = f" ± {row['stderr']:.3f}" if row["stderr"] is not None else ""
-        mark = " (trained on it)" if row["trained_on"] else ""
+        mark = TRAINED_ON if row["trained_on"] else ""
         value = "no number" if row["value"] is None else f"{row['value']:.3f}"
-        job.reporter.say(f"{row['model']}: {row['task']} {row['metric']} {value}{error}{mark}")
+        reporter.say(f"{row['model']}: {row['task']} {row['metric']} {value}{error}{mark}")
     if refused := (result["comparison"] or {}).get("refused"):
-        job.reporter.say(f"not compared, being scored in different ways: {told_refusals(refused)}")
+        reporter.say(f"not compared, being scored in different ways: {told_refusals(refused)}")
     for row in (result["comparison"] or {}).get("differences", []):
-        if row["low"] is not None:
+        if row["low"] is not None and not (row["tie"] and row["task"] in within):
             first, second = result["comparison"]["models"]
-            job.reporter.say(
+            reporter.say(
                 f"{second} less {first}: {row['task']} {row['metric']} {row['difference']:+.3f} "
                 f"(95 % interval {row['low']:+.3f} to {row['high']:+.3f}{', a tie' if row['tie'] else ''})"
             )
-    return result
 
 
 def trained_tasks(job: Job, model: str) -> set[str]:

@@ -173,8 +173,8 @@ def suite_scores(suites: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> li
     as the leaderboard takes MMLU's, whatever their numbers of questions; `stderr` is that of a mean of independent
     scores, None where one is not known; a line of one task has that task's own interval. Where tasks were perturbed, or
     measured for bias, a line has a row for each such metric too. Returns rows of model, suite, line (None: the mean of
-    the lines, each by its own metric), metric, filter, value, stderr, low, high, samples, tasks, higher_is_better and
-    fingerprint. What is not scored is left out.
+    the lines, each by its own metric), metric, filter, value, stderr, low, high, samples, tasks, higher_is_better,
+    trained_on (any of the tasks) and fingerprint. What is not scored is left out.
     """
     scores: dict[tuple[str | None, str], dict[tuple[str, str], Mapping[str, Any]]] = {}
     for row in rows:
@@ -223,5 +223,6 @@ def _mean(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "samples": sum(row["samples"] for row in rows),
         "tasks": sum(row.get("tasks", 1) for row in rows),
         "higher_is_better": rows[0]["higher_is_better"],
+        "trained_on": any(row.get("trained_on") for row in rows),
         "fingerprint": prints[0] if len(prints) == 1 else fingerprint(prints),
     }

@@ -88,6 +88,7 @@ class SuiteScore(Written):
     metric: str = ""
     value: Figure
     stderr: float | None = None
+    trained_on: bool = False
 
 
 class Scores(Written):

@@ -9,7 +9,7 @@ from core.reporting.examples import Answer, Question, questions
 from core.reporting.formats import count, cut, decimal, signed
 from core.reporting.frame import Block, Cell, Column, Part, Quote, Quotes, Section, Table, Text
 from core.reporting.options import Report
-from core.reporting.run_files import Run, Score, Scores, SeenScore
+from core.reporting.run_files import Run, Score, Scores, SeenScore, SuiteScore
 from core.reporting.score_charts import MOST_ROWS, measure, score_bars
 from core.reporting.score_differences import NOISE, compared, differences, in_unit
 
@@ -79,12 +79,12 @@ def _suites(scores: Scores) -> Table:
         row: list[Any] = [suite, line or "mean", metric if line else ""]
         for model in scores.models:
             score = found.get((*key, model))
-            row += [score.value, Cell(score.stderr, "quiet")] if score else [None, None]
+            row += [_value(score), Cell(score.stderr, "quiet")] if score else [None, None]
         rows.append(row)
     return Table("Suites", columns, rows, "A line of several tasks is their plain mean, as is the mean of the lines.")
 
 
-def _value(score: Score) -> Any:
+def _value(score: Score | SuiteScore) -> Any:
     return Cell(score.value, text=f"{decimal(score.value)} †") if score.trained_on else score.value
 
 
