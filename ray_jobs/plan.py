@@ -75,11 +75,11 @@ class Planner:
         wanted = recipe.resources.workers
         if hardware.gpu and recipe.resources.device == "cpu":
             raise RecipeError(f"--hardware {hardware.name}: resources.device is cpu; take resources.device=auto")
-        cluster = hardware.cluster(1 if wanted == "auto" else wanted)
+        node = hardware.node(1 if wanted == "auto" else wanted)
         known = self._counted(recipe, self.asked.runs_dir / (self.asked.run_name or resolved.run_name))
         plans = {}
         for name, phase in recipe.train.items():
-            workers, _ = choose_workers(recipe, phase, name, cluster)
+            workers, _ = choose_workers(recipe, phase, name, [node])
             held = known.get(name) or self._declared(recipe, phase)
             shape = self.shape(recipe, phase)
             length = phase.data.sequence_length

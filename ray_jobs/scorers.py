@@ -161,10 +161,7 @@ def devices_of(session: RaySession, weights: float) -> int:
 
 def scorer_room(session: RaySession, devices: int, what: str) -> int:
     """Scorers of so many GPUs that fit the nodes of a cluster. Raises ResourceError where not even one does."""
-    import ray
-
-    session.require()
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = session.nodes()
     room = sum(int(min(node.get("GPU", 0) // devices, node.get("CPU", 0))) for node in nodes)
     if not room:
         most = int(max(node.get("GPU", 0) for node in nodes))

@@ -62,6 +62,13 @@ class RaySession:
         resources: dict[str, float] = ray.cluster_resources()
         return resources
 
+    def nodes(self) -> list[dict[str, float]]:
+        """The resources of each node. Raises as `require`."""
+        self.require()
+        import ray
+
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
     def close(self) -> None:
         """Ends the local Ray, if this session started one; leaves a cluster that it joined, or found, as it is."""
         if self._connected:

@@ -174,28 +174,8 @@ def _concerns(alone: Evaluate, field: str, given: dict[str, Any], job: Job) -> b
 
 def _trial_size(job: Job, recipe: Recipe) -> tuple[int, bool]:
     """Workers of a trial, and whether on GPUs. Raises ResourceError where the cluster has too few."""
-    cluster = job.session.require()
-    cpus = recipe.resources.cpus_per_worker
-    _require_node(CPU=cpus)
-    sizes = {choose_workers(recipe, phase, name, cluster) for name, phase in recipe.train.items()}
-    workers, use_gpu = max(sizes)
-    _require_node(CPU=cpus, GPU=int(use_gpu))
-    if cpus * workers > cluster.get("CPU", 0):
-        raise ResourceError(
-            f"a trial needs {cpus * workers} CPUs ({workers} workers of {cpus}), and the cluster has "
-            f"{int(cluster.get('CPU', 0))}; take fewer resources.workers or resources.cpus_per_worker"
-        )
-    return workers, use_gpu
-
-
-def _require_node(**wanted: int) -> None:
-    """Raises ResourceError where no node has room for one worker."""
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if not any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
-        told = " and ".join(f"{amount} {name}s" for name, amount in wanted.items() if amount)
-        raise ResourceError(f"a worker of a trial needs {told} on one node, and no node of the cluster has them")
+    nodes = job.session.nodes()
+    return max(choose_workers(recipe, phase, name, nodes) for name, phase in recipe.train.items())
 
 
 def _check_population(asked: Asked, room: int) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def check_training(job: Job) -> None:
             )
     for name, phase in recipe.train.items():
         if read_manifest(job.run_dir / "train" / name) is None:
-            _, use_gpu = choose_workers(recipe, phase, name, job.session.require())
+            _, use_gpu = choose_workers(recipe, phase, name, job.session.nodes())
             check_attention(recipe.model.attention, gpu=use_gpu, precision=phase.precision)
             if phase.kernels == "liger" and not use_gpu:
                 raise ResourceError(f"train.{name}.kernels: liger runs on GPUs only; take kernels=torch")
@@ -147,28 +148,30 @@ def _files_below(manifest: dict[str, Any], *directories: str) -> list[Any]:
     return [entry for entry in manifest["files"] if Path(entry["path"]).parts[0] in directories]
 
 
-def choose_workers(recipe: Recipe, phase: Phase, name: str, cluster: dict[str, float]) -> tuple[int, bool]:
-    """How many workers train a phase and whether on GPUs.
+def choose_workers(recipe: Recipe, phase: Phase, name: str, nodes: Sequence[Mapping[str, float]]) -> tuple[int, bool]:
+    """How many workers train a phase and whether on GPUs. nodes: the resources of each.
 
-    Raises ResourceError where the cluster has too few. That they divide the batch is a rule of the recipe.
+    Raises ResourceError where the nodes have room for too few. That they divide the batch is a rule of the recipe.
     """
     wanted = recipe.resources
-    gpus, cpus = int(cluster.get("GPU", 0)), int(cluster.get("CPU", 0))
-    use_gpu = wanted.device == "gpu" or (wanted.device == "auto" and gpus > 0)
+    gpus = any(node.get("GPU") for node in nodes)
+    use_gpu = wanted.device == "gpu" or (wanted.device == "auto" and gpus)
     if use_gpu and not gpus:
         raise ResourceError("resources.device: gpu, but Ray sees no GPU; take device: cpu, or a cluster with GPUs")
-    room = gpus if use_gpu else cpus // wanted.cpus_per_worker
+    by_cpus = [node.get("CPU", 0) / wanted.cpus_per_worker for node in nodes]
+    by_gpus = [node.get("GPU", 0) if use_gpu else math.inf for node in nodes]
+    room = sum(map(int, map(min, by_cpus, by_gpus)))
+    each = f"of {'a GPU and ' if use_gpu else ''}{wanted.cpus_per_worker} CPUs"
+    if not room:
+        raise ResourceError(f"train.{name}: no worker {each} fits on a node of the cluster")
     pieces = phase.global_batch_size // phase.micro_batch_size
     if wanted.workers == "auto":
         fitting = [count for count in range(1, room + 1) if pieces % count == 0]
-        if not fitting:
-            raise ResourceError(f"train.{name}: no worker of {wanted.cpus_per_worker} CPUs fits a cluster of {cpus}")
         return max(fitting), use_gpu
     if wanted.workers > room:
-        unit = "GPUs" if use_gpu else f"workers of {wanted.cpus_per_worker} CPUs"
         raise ResourceError(
-            f"resources.workers: {wanted.workers} are asked for, and the cluster has room for {room} {unit}; "
-            f"take resources.workers={max(room, 1)}, or a larger cluster"
+            f"resources.workers: {wanted.workers} are asked for, and the cluster has room for {room} workers {each}; "
+            f"take resources.workers={room}, or a larger cluster"
         )
     return wanted.workers, use_gpu
 
@@ -176,8 +179,8 @@ def choose_workers(recipe: Recipe, phase: Phase, name: str, cluster: dict[str, f
 def _train_phase(
     job: Job, name: str, phase: Phase, stage: Stage, previous: Path | None, reference: Stage | None, fit: Fit
 ) -> None:
-    cluster = job.session.require()
-    workers, use_gpu = choose_workers(job.recipe, phase, name, cluster)
+    nodes = job.session.nodes()
+    workers, use_gpu = choose_workers(job.recipe, phase, name, nodes)
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     resources = job.recipe.resources

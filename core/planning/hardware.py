@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import re
 import time
@@ -73,9 +74,9 @@ class Hardware:
     peak_flops: float
     count: int | None = None  # GPUs, or the host's CPUs; None: as many as are asked for
 
-    def cluster(self, wanted: int) -> dict[str, float]:
-        """As Ray tells of a cluster that has it. wanted: GPUs, where it is not said how many there are."""
-        return {"GPU": self.count or wanted} if self.gpu else {"CPU": self.count or 1}
+    def node(self, wanted: int) -> dict[str, float]:
+        """As Ray tells of a node that has it. wanted: GPUs, where it is not said how many there are."""
+        return {"GPU": self.count or wanted, "CPU": math.inf} if self.gpu else {"CPU": self.count or 1}
 
     def memory_of(self, workers: int) -> float:
         """Bytes that one of so many workers may take."""

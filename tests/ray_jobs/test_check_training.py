@@ -29,8 +29,8 @@ class Cluster:
     def __init__(self, **resources: float) -> None:
         self._resources = resources
 
-    def require(self) -> dict[str, float]:
-        return self._resources
+    def nodes(self) -> list[dict[str, float]]:
+        return [self._resources]
 
 
 def check(directory: Path, cluster: Cluster, *overrides: str) -> None:
@@ -59,9 +59,14 @@ def test_attention_that_needs_gpus_passes_where_the_workers_have_them(tmp_path):
     ("cluster", "asked", "told"),
     [
         ({"CPU": 4}, "resources.device=gpu", r"resources\.device: gpu, but Ray sees no GPU; take device: cpu"),
-        ({"CPU": 1}, "resources.workers=2", r"2 are asked for, .* room for 1 workers of 1 CPUs; take .*workers=1"),
-        ({"CPU": 4, "GPU": 1}, "resources.workers=2", r"2 are asked for, .* room for 1 GPUs; take .*workers=1"),
-        ({"CPU": 2}, "resources.cpus_per_worker=3", r"no worker of 3 CPUs fits a cluster of 2"),
+        (
+            {"CPU": 1},
+            "resources.workers=2",
+            r"2 are asked for, .* room for 1 workers of 1 CPUs; take .*workers=1",
+        ),
+        ({"CPU": 4, "GPU": 1}, "resources.workers=2", r"2 are asked for, .* room for 1 workers of a GPU and 1"),
+        ({"CPU": 1, "GPU": 8}, "resources.workers=2", r"2 are asked for, .* room for 1 workers of a GPU and 1"),
+        ({"CPU": 2}, "resources.cpus_per_worker=3", r"no worker of 3 CPUs fits on a node"),
     ],
 )
 def test_workers_that_the_cluster_has_no_room_for_are_told_before_anything_starts(tmp_path, cluster, asked, told):

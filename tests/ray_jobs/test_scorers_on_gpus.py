@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 
 from core.errors import ResourceError
 from core.evaluation.scorer import devices_for, weight_bytes
@@ -28,17 +27,19 @@ class Nodes:
     """A Ray of nodes with these resources."""
 
     def __init__(self, *nodes: dict[str, float]) -> None:
-        self.nodes = [{"Alive": True, "Resources": node} for node in nodes]
+        self._nodes = list(nodes)
+
+    def nodes(self) -> list[dict[str, float]]:
+        return self._nodes
 
     def require(self) -> dict[str, float]:
-        names = {name for node in self.nodes for name in node["Resources"]}
-        return {name: sum(node["Resources"].get(name, 0) for node in self.nodes) for name in names}
+        names = {name for node in self._nodes for name in node}
+        return {name: sum(node.get(name, 0) for node in self._nodes) for name in names}
 
 
 def cluster(monkeypatch: pytest.MonkeyPatch, *nodes: dict[str, float], gib: float = 80) -> Any:
     """A session of a cluster whose GPUs have so much memory."""
     session = Nodes(*nodes)
-    monkeypatch.setattr(ray, "nodes", lambda: session.nodes)
     monkeypatch.setattr(scorers, "_memory_of_a_gpu", lambda session: int(gib * GIB))
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     return session

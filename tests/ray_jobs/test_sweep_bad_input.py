@@ -68,7 +68,7 @@ def test_a_space_that_does_not_fit_the_recipe(case: str, ray_cluster: str, tmp_p
         (["sweep.searcher=optuna", "sweep.trials=2", "sweep.scheduler=pbt"], 2, "take searcher grid or random"),
         (["sweep.loggers=[mlflow]"], 3, "mlflow is not installed"),
         ([*MANY, "resources.workers=8"], 3, "8 are asked for, and the cluster has room for 2"),
-        (["resources.cpus_per_worker=4"], 3, "needs 4 CPUs on one node"),
+        (["resources.cpus_per_worker=4"], 3, "no worker of 4 CPUs fits on a node"),
         (["resources.device=gpu"], 3, "Ray sees no GPU"),
     ],
 )

@@ -55,7 +55,7 @@ def test_suites_refused_comparisons_and_truncated_requests_are_told(run_copy: Pa
     scores = json.loads(path.read_text())
     scores["scores"][0]["truncated"] = 7
     scores["suites"] = [
-        {"model": model, "suite": "goat", "line": line, "value": value, "stderr": 0.01}
+        {"model": model, "suite": "goat", "line": line, "metric": "acc", "value": value, "stderr": 0.01}
         for model, value in (("base", 0.25), (MODEL, 0.375))
         for line in ("MMLU", None)
     ]
@@ -64,8 +64,8 @@ def test_suites_refused_comparisons_and_truncated_requests_are_told(run_copy: Pa
     tables = [block for block in score_section(read_run(run_copy), Report()).blocks if isinstance(block, Table)]
     rows = [[text for text, _, _ in cells] for cells in tables[1].cells()]
     assert rows == [
-        ["goat", "MMLU", "0.250", "0.010", "0.375", "0.010"],
-        ["goat", "mean", "0.250", "0.010", "0.375", "0.010"],
+        ["goat", "MMLU", "acc", "0.250", "0.010", "0.375", "0.010"],
+        ["goat", "mean", "", "0.250", "0.010", "0.375", "0.010"],
     ]
     assert "boolq: few_shot 0 and 5" in tables[0].note
     assert f"cut from the left: 7 in {scores['scores'][0]['task']}" in tables[0].note
