@@ -374,9 +374,11 @@ def _export(config: Mapping[str, Any], directory: Path | None) -> dict[str, Any]
     if directory is None:
         return state
     tokenizer = load_tokenizer(config["tokens"] / "tokenizer")
-    model: Any = start.load(tokenizer)
-    if phase.method != "full":
-        model = add_adapters(model, phase.lora, seed=0)
+    model: Any
+    if phase.method == "full":
+        model = start.load(tokenizer)
+    else:  # of the adapters' sizes alone: the base that they are merged into is loaded where they are
+        model = add_adapters(start.outline(tokenizer), phase.lora, seed=0)
     saved = _Saved(CheckpointPieces(checkpoint, state["world_size"]), dict(model.named_parameters()), World())
     directory.mkdir(parents=True, exist_ok=True)
     export_model(start, phase, tokenizer, model, cast(Engine, saved), directory)

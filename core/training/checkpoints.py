@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CHECKPOINTS = "checkpoints"  # in a phase's directory
 STATE = "state.json"
+NO_STEP = -1
 FORMAT = 2  # of the files of a checkpoint
 
 
@@ -154,20 +155,40 @@ def check_part(directory: Path, rank: int) -> None:
 def newest_valid(directory: Path, fingerprint: str, world: World) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that holds, the same on every worker, and why each newer one was refused.
 
-    Every worker checks some of the parts.
+    Rank 0 says which are there, as a network's file system may show others fewer; each worker checks some of the parts.
     """
     refused = []
-    for candidate in complete(directory):
-        try:
-            parts = read_state(candidate, fingerprint)["world_size"]
-        except DataError as error:
-            refused.append(str(error))
-            continue
-        broken = _first_broken(candidate, parts, world)
+    candidates = iter(complete(directory) if world.rank == 0 else ())
+    while True:
+        step, parts = NO_STEP, 0
+        for candidate in candidates:
+            try:
+                state = read_state(candidate, fingerprint)
+            except DataError as error:
+                refused.append(str(error))
+                continue
+            step, parts = state["step"], state["world_size"]
+            break
+        step, parts = said_by_first([step, parts], world)
+        if step == NO_STEP:
+            return None, refused
+        broken = _first_broken(step_directory(directory, step), parts, world)
         if broken is None:
-            return candidate, refused
-        refused.append(f"{_part(candidate, broken)}: is not what was written (truncated or changed)")
-    return None, refused
+            return step_directory(directory, step), refused
+        refused.append(
+            f"{_part(step_directory(directory, step), broken)}: is not what was written (truncated or changed)"
+        )
+
+
+def said_by_first(numbers: Sequence[int], world: World) -> list[int]:
+    """What rank 0 says, on every worker."""
+    import torch
+    import torch.distributed as dist
+
+    found = torch.tensor([int(number) for number in numbers], device=world.device)
+    if world.size > 1 and len(numbers):
+        dist.broadcast(found, 0)
+    return [int(number) for number in found]
 
 
 def _first_broken(directory: Path, parts: int, world: World) -> int | None:

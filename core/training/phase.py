@@ -13,7 +13,7 @@ from core.artifacts.atomic import writable, write_json
 from core.artifacts.seeds import derive_seed
 from core.errors import RecipeError
 from core.models.adapters import add_adapters, with_adapters
-from core.models.create import create_model, load_model, stop_tokens
+from core.models.create import create_model, load_model, stop_tokens, transformers_config
 from core.models.options import Model
 from core.tokens.chat import exported_template
 from core.training.engine import Engine, World
@@ -47,6 +47,20 @@ class Start:
             *self._name(), dtype=precision, quantization=quantization, device=device, attention=attention
         )
         return _fitting(model, tokenizer)
+
+    def outline(self, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+        """The model without its weights, on torch's meta device."""
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        if self.previous is None and self.declared.config is not None:
+            config = transformers_config(self.declared.config, len(tokenizer))
+        else:
+            name, revision = self._name()
+            config = AutoConfig.from_pretrained(name, revision=revision)
+        with torch.device("meta"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+        return model
 
     def _name(self) -> tuple[str, str | None]:
         if self.previous is not None:

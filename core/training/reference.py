@@ -13,6 +13,7 @@ from core.artifacts.atomic import atomic_path
 from core.errors import DataError
 from core.tokens.shards import TokenRows
 from core.training.batches import Batch, collate, without_targets
+from core.training.checkpoints import said_by_first
 from core.training.engine import World
 from core.training.order import micro_batches
 
@@ -57,9 +58,8 @@ def compute_reference(
     from safetensors.numpy import save_file
 
     firsts = range(0, len(rows), ROWS_PER_PIECE)
-    missing = [first for first in firsts if not _piece(directory, first).exists()]
-    if world.size > 1:
-        dist.barrier()  # all have looked before the first writes
+    there = said_by_first([_piece(directory, first).exists() for first in firsts], world)
+    missing = [first for first, is_there in zip(firsts, there, strict=True) if not is_there]
     begins = np.concatenate([[0], np.cumsum(rows.samples)])
     for first in missing:
         numbers = list(range(first, min(first + ROWS_PER_PIECE, len(rows))))

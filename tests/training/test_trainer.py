@@ -14,9 +14,9 @@ from torch.nn.functional import cross_entropy
 
 from core.errors import DataError, RecipeError
 from core.training.batches import IGNORED, collate
-from core.training.checkpoints import newest_valid
+from core.training.checkpoints import FORMAT, STATE, newest_valid, step_directory, write_part
 from core.training.data_parallel import DataParallel
-from core.training.engine import World
+from core.training.engine import Piece, World
 from core.training.log import LOG, SAMPLES, SampleLog, TrainingLog
 from core.training.order import make_sampler
 from core.training.schedule import learning_rate
@@ -154,6 +154,25 @@ def test_a_broken_checkpoint_is_named_and_the_one_before_it_used(material, tmp_p
     found, refused = newest_valid(tmp_path / "checkpoints", "of another recipe", World())
     assert found is None
     assert "another recipe" in refused[0]
+
+
+def newest_seen(world: World, directory: Path) -> str | None:
+    """The name of the checkpoint that a worker goes on from, each looking into a directory of its own."""
+    found, _ = newest_valid(directory / f"seen-by-{world.rank}", "f", world)
+    return found.name if found else None
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+def test_workers_agree_on_a_checkpoint_where_the_file_system_shows_one_of_them_fewer(tmp_path, behind):
+    for rank in range(2):
+        for step in (6, 12) if rank != behind else (6,):
+            at = step_directory(tmp_path / f"seen-by-{rank}", step)
+            at.mkdir(parents=True)
+            for part in range(2):
+                write_part(at, part, [Piece("w/weight", 0, torch.zeros(3))])
+            state = {"format": FORMAT, "fingerprint": "f", "step": step, "world_size": 2, "progress": {}}
+            (at / STATE).write_bytes(orjson.dumps(state))
+    assert run_workers(newest_seen, tmp_path) == ["step-00000006"] * 2
 
 
 def test_a_refused_checkpoint_does_not_push_out_those_that_hold(material, tmp_path, monkeypatch):
