@@ -68,6 +68,9 @@ def check_evaluation(job: Job) -> None:
             "evaluate.backend: vllm, which is not installed; pip install 'raycipe[vllm]', or take transformers"
         )
     tasks = find_tasks(job.recipe.evaluate, job.resolved.directory)
+    for task in tasks:
+        for file in task.data.values():
+            task.data_set.read_through(file)
     check_perturbed(tasks, job.recipe.evaluate, job.resolved.directory)
     if job.recipe.evaluate.mt_bench is not None:
         _benchmark(job, job.recipe.evaluate.mt_bench)

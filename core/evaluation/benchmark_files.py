@@ -106,7 +106,7 @@ def raw_rows(path: Path, columns: tuple[str, ...] = ()) -> Iterator[Row]:
                 whole = json.load(file)
                 yield from _mappings(path, whole["examples"] if isinstance(whole, dict) else whole)
             elif kind == ".jsonl":
-                yield from _mappings(path, (json.loads(line) for line in file if line.strip()))
+                yield from _mappings(path, _lines(path, file))
             else:
                 tabs = kind == ".tsv"
                 lines = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(file)
@@ -117,6 +117,15 @@ def raw_rows(path: Path, columns: tuple[str, ...] = ()) -> Iterator[Row]:
                 yield from (dict(zip(header, line, strict=True)) for line in lines)
     except (OSError, EOFError, ValueError, KeyError, csv.Error, zlib.error) as error:
         raise DataError(f"{path}: not readable as {kind[1:]} ({first_line(error)})") from error
+
+
+def _lines(path: Path, file: IO[str]) -> Iterator[Any]:
+    for number, line in enumerate(file, 1):
+        if line.strip():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}:{number}: not JSON ({first_line(error)})") from error
 
 
 def _mappings(path: Path, rows: Iterable[Any]) -> Iterator[Row]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.errors import DataError, RecipeError
+from core.errors import DataError, RecipeError, first_line
 from core.evaluation.benchmark_files import Benchmark, is_convertible, raw_rows
 from core.evaluation.benchmark_rows import benchmark_of
 from core.evaluation.options import Evaluate
@@ -65,6 +67,22 @@ class DataSet:
         if suffix(file) == ".parquet":
             return next(iter(next(pq.ParquetFile(file).iter_batches(1)).to_pylist()), None)
         return next(raw_rows(file), None)
+
+    def read_through(self, file: Path) -> None:
+        """Reads a file to its end, before models are trained for it. Raises DataError, with the row, for a broken one.
+
+        Not .json and .csv of a task's own, whose forms are known to Hugging Face's datasets alone.
+        """
+        if self.is_converted(file):
+            assert self.benchmark is not None
+            deque(self.benchmark.rows(file, self.subset), maxlen=0)
+        elif suffix(file) == ".jsonl":
+            deque(raw_rows(file), maxlen=0)
+        elif suffix(file) == ".parquet":
+            try:
+                deque(pq.ParquetFile(file).iter_batches(), maxlen=0)
+            except (OSError, pa.ArrowException) as error:
+                raise DataError(f"{file}: not readable as Parquet ({first_line(error)})") from error
 
 
 def suffix(file: Path) -> str:

@@ -223,7 +223,7 @@ def test_a_row_of_no_known_form_is_told_with_its_place(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"test\.jsonl: row 2: found query; expected gsm8k as published"):
         hub_rows("openai/gsm8k", "main", path)
     path.write_text('{"question": "q", "answ')
-    with pytest.raises(DataError, match=r"test\.jsonl: not readable as jsonl \(Unterminated string"):
+    with pytest.raises(DataError, match=r"test\.jsonl:1: not JSON \(Unterminated string"):
         hub_rows("openai/gsm8k", "main", path)
     path.write_text('{"question": "q", "answer": "#### 1"}\n["q"]\n')
     with pytest.raises(DataError, match=r"test\.jsonl: row 2: found list, expected a mapping"):

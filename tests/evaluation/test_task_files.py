@@ -211,3 +211,25 @@ def test_tokens_that_a_task_needs_and_the_model_has_not_are_named(gsm8k: Path) -
     tokenizer.bos_token = tokenizer.unk_token = tokenizer.pad_token = None
     with pytest.raises(RecipeError, match="with bos_token or eos_token and pad_token or unk_token or eos_token"):
         check_tokens(tokenizer, "sft", choices, options)
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "said"),
+    [
+        ("gsm8k", "test.jsonl", r"test\.jsonl:41: not JSON \(Unterminated string"),
+        ("lambada_openai", "own.jsonl", r"own\.jsonl:41: not JSON \(Unterminated string"),
+        ("lambada_openai", "own.parquet", r"own\.parquet: not readable as Parquet"),
+    ],
+)
+def test_a_file_that_breaks_off_far_below_its_first_row_is_found_when_it_is_read_through(tmp_path, task, name, said):
+    rows = [{**QUESTION, "text": f"the {n}"} for n in range(40)]
+    path = write(tmp_path / name, *rows)
+    if name.endswith("parquet"):
+        pq.write_table(pa.Table.from_pylist(rows * 100), path, compression="none", row_group_size=1000)
+        whole = path.read_bytes()
+        path.write_bytes(whole[:5000] + b"\0" * 20_000 + whole[25_000:])
+    else:
+        path.write_text(path.read_text() + '{"question": "What')
+    [found_task] = found(tmp_path, [task], data={task: {"test": name}}, few_shot=0)
+    with pytest.raises(DataError, match=said):
+        found_task.data_set.read_through(found_task.data["test"])
