@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from core.documents.files import expand, is_remote
 from core.errors import DataError, RaycipeError
-from core.evaluation.task_files import find_tasks
+from core.evaluation.perturbed_tasks import bias_tasks, check_perturbed, perturbed_fields
+from core.evaluation.task_files import find_tasks, named_tasks
 from core.recipe.problems import InvalidRecipe
 from core.recipe.resolve import Resolved, check_recipe, load_recipe
 from ray_jobs.curation.prepare import located, other_sources
@@ -43,8 +44,13 @@ def _missing_files(resolved: Resolved) -> Iterator[str]:
         except RaycipeError as error:
             yield str(error)
     if resolved.recipe.evaluate is not None:
+        named = named_tasks(resolved.recipe.evaluate, resolved.directory)
+        perturbed_fields(named, resolved.recipe.evaluate)
+        bias_tasks(named, resolved.recipe.evaluate)
         try:
-            find_tasks(resolved.recipe.evaluate, resolved.directory)
+            check_perturbed(
+                find_tasks(resolved.recipe.evaluate, resolved.directory), resolved.recipe.evaluate, resolved.directory
+            )
         except DataError as error:
             yield str(error)
 

@@ -338,7 +338,9 @@ def compare(
     "        Example: raycipe win-rate published.csv birbal-200k --csv all.csv",
 )
 def win_rate(
-    file: Annotated[list[str], typer.Argument(help="A table, as CSV, or a run; several are taken together.")],
+    file: Annotated[
+        list[str], typer.Argument(help="A table, as CSV, or RUN or RUN:MODEL; several are taken together.")
+    ],
     rule: Annotated[Literal["challenge", "helm"], typer.Option(help="How a win rate is counted.")] = "challenge",
     csv: Annotated[Path | None, typer.Option(help="Also write all rows into this table.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Compare also what was scored in different ways.")] = False,

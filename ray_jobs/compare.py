@@ -72,7 +72,14 @@ def read_scores(run: str, runs_dir: Path) -> tuple[Path, dict[str, Any]]:
     """The directory of a run's evaluation, and its scores. Raises DataError for a run without."""
     for directory in (runs_dir / run / "evaluate", Path(run) / "evaluate"):
         if (path := directory / "scores.json").exists():
-            return directory, orjson.loads(path.read_bytes())
+            try:
+                scores = orjson.loads(path.read_bytes())
+                scores["models"], scores["suites"], scores["settings"]
+            except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{path}: not a whole file of scores ({error}); raycipe evaluate makes it anew"
+                ) from error
+            return directory, scores
     raise DataError(f"{run}: no run with scores (looked in {runs_dir} and {Path.cwd()}); raycipe evaluate makes them")
 
 

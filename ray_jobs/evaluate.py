@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import shutil
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from core.evaluation.mt_bench.options import MtBench
 from core.evaluation.options import Evaluate
 from core.evaluation.perturbed_tasks import (
     bias_rows,
+    bias_targets,
     bias_tasks,
     check_perturbed,
     helm_words,
@@ -44,7 +46,7 @@ from ray_jobs.base import write_base
 from ray_jobs.job import Job
 from ray_jobs.parallel import each
 from ray_jobs.progress import Bar, Reporter
-from ray_jobs.scorers import BF16, RayScorers, devices_of, scorer_room
+from ray_jobs.scorers import BF16, FP32, RayScorers, devices_of, scorer_room
 from ray_jobs.tokenize import document_files
 
 WORK = ".work"
@@ -83,6 +85,7 @@ def check_evaluation(job: Job) -> None:
 def scorer_devices(job: Job) -> int:
     """GPUs that the recipe's model is spread over to be scored, as far as its configuration tells; 1 on CPUs."""
     recipe = job.recipe
+    assert recipe.evaluate is not None
     if recipe.resources.device == "cpu" or not job.session.require().get("GPU"):
         return 1
     from core.planning.shape import shape_of
@@ -91,7 +94,7 @@ def scorer_devices(job: Job) -> int:
         shape = shape_of(recipe.model, list(recipe.train.values())[-1])
     except ResourceError:  # no configuration can be had here: scorers look at the weights themselves
         return 1
-    return devices_of(job.session, BF16 * shape.parameters)
+    return devices_of(job.session, (FP32 if recipe.evaluate.exact else BF16) * shape.parameters)
 
 
 def evaluate(job: Job) -> dict[str, Any]:
@@ -235,7 +238,8 @@ def _rows(
 ) -> list[dict[str, Any]]:
     """The rows of tasks with their intervals, and those of perturbations and of bias where they are asked for."""
     directory = job.resolved.directory
-    words = [file_checksum(path) for path in word_files(options.helm_words, directory).values()]
+    words = fingerprint(asdict(helm_words(options.helm_words, directory)))
+    targets = bias_targets(options.helm_words, directory)
     perturbed, writing = perturbed_fields(tasks, options), bias_tasks(tasks, options)
     found = []
     for task in tasks:
@@ -245,7 +249,7 @@ def _rows(
             asked = [perturbed[task.name].model_dump(mode="json"), words, job.recipe.seed]
             found += _told_apart(worst_case_rows(of_task, task.name, samples), asked)
         if task.name in writing:
-            found += _told_apart(bias_rows(of_task, task.name, samples, options.helm_words, directory), [words])
+            found += _told_apart(bias_rows(of_task, task.name, samples, targets), [targets])
     return found
 
 
@@ -268,7 +272,6 @@ def _scored(
 ) -> dict[str, dict[str, Any]]:
     """Of each model what `Evaluation.of` returns; a model that is scored already is not scored again."""
     from core.evaluation.lm_eval_bridge import SHARED, AskedTask, Evaluation
-    from core.evaluation.shared_prefix import Room
 
     gpu = job.recipe.resources.device != "cpu" and bool(job.session.require().get("GPU"))
     directories = model_dirs(job, models, stage)
@@ -310,7 +313,8 @@ def _scored(
                     f"evaluate {model}: in stock lm-eval's batches, as answers are sampled or requests longer than the "
                     f"model attends to as a whole: {', '.join(stock)}"
                 )
-            if (tokens := found[model].get("batch_tokens") or Room.tokens) > Room.tokens:
+            tokens = found[model]["batch_tokens"]
+            if gpu and tokens is not None and options.batch_tokens is None:
                 job.reporter.say(f"evaluate {model}: in batches of {tokens:,} tokens, as a GPU's memory has room for")
             drifts = [row["drift"] for row in found[model]["rows"] if row["drift"] is not None]
             if drifts:

@@ -94,6 +94,7 @@ class Grading:
             "data": fingerprint(asdict(self.benchmark)),
             "max_new_tokens": self.options.max_new_tokens,
             "judge_max_tokens": self.options.judge_max_tokens,
+            "seed": self.seed,
         }
 
     def grade(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +24,7 @@ WHOLE_CLUSTER = 1 << 20  # more scorers than any has room for
 RETRIES = 2  # of a scorer that died
 OVERHEAD = 1 << 30  # bytes of a scorer's process beside the weights
 FACTOR = 2.0  # of the weights' files, that a scorer may need: 16 bits become 32 on a CPU
-BF16 = 2  # bytes of a number, as models are asked on a GPU
+BF16, FP32 = 2, 4  # bytes of a number, as models are asked on a GPU, and as exported
 SMALL = 4 << 30  # bytes of weights that any GPU has room for
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1  # of mallopt, malloc.h
 
@@ -173,14 +174,17 @@ def scorer_room(session: RaySession, devices: int, what: str) -> int:
 
 @functools.cache
 def _memory_of_a_gpu(session: RaySession) -> int:
+    """Of the node with the most. No GPU is asked of Ray for it: they may all be taken."""
     import ray
 
-    session.require()
-    memory: int = ray.get(ray.remote(num_cpus=0, num_gpus=1)(_gpu_memory).remote())
+    node = max(session.nodes(), key=lambda node: node.get("GPU", 0))
+    here = next(name for name in node if name.startswith("node:") and name != "node:__internal_head__")
+    memory: int = ray.get(ray.remote(num_cpus=0, resources={here: 0.001})(_gpu_memory).remote())
     return memory
 
 
 def _gpu_memory() -> int:
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # which Ray empties for what asks for none
     import torch
 
     return int(torch.cuda.get_device_properties(0).total_memory)

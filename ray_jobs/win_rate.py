@@ -19,6 +19,7 @@ from core.evaluation.win_rate import (
     Rule,
     Standing,
     asked_differently,
+    lacking,
     metrics_of,
     ranks,
     read_rows,
@@ -43,11 +44,16 @@ def win_rate(
     tables: CSV files and runs. out: a CSV file for all their rows. Raises RecipeError where models were asked in
     different ways, unless forced.
     """
-    rows = [row for table in tables for row in _rows(table, runs_dir)]
+    if out is not None and out.is_dir():
+        raise RecipeError(f"--csv: {out} is a directory; name a file")
+    by_table = {table: list(_rows(table, runs_dir)) for table in tables}
+    rows = [row for of_table in by_table.values() for row in of_table]
     found = standings(metrics_of(rows), rule)
-    differ = asked_differently(rows)
+    differ, missing = asked_differently(rows), lacking(by_table)
     if differ is not None and not force:
         raise RecipeError(f"{differ} were scored in different ways; --force compares them all the same")
+    if missing and not force:
+        raise RecipeError("\n".join(map(_told_missing, missing.items())))
     if out is not None:
         write_bytes(out, _csv(rows))
     places = ranks(found)
@@ -62,7 +68,7 @@ def win_rate(
             }
             for rank, each in zip(places, found, strict=True)
         ]
-        print(json.dumps({"file": ", ".join(tables), "rule": rule, "models": models}))
+        print(json.dumps({"file": ", ".join(str(Path(table)) for table in tables), "rule": rule, "models": models}))
         return
     console = table_console()
     stages = [stage for stage in STAGES if stage in found[0].scores]
@@ -82,10 +88,25 @@ def win_rate(
 
 
 def _rows(table: str, runs_dir: Path) -> Iterable[Row]:
+    """Of a file, which may be a pipe, or of RUN or RUN:MODEL."""
     path = Path(table)
-    if path.is_file() or path.suffix == ".csv":
+    if path.suffix == ".csv" or (path.exists() and not path.is_dir()):
         return read_rows(path)
-    return run_rows(table, read_scores(table, runs_dir)[1]["suites"])
+    run, _, model = table.partition(":")
+    _, scores = read_scores(run, runs_dir)
+    if model and model not in scores["models"]:
+        raise RecipeError(f"{run}: found no model '{model}', but {', '.join(scores['models'])}")
+    suites = [score for score in scores["suites"] if model in ("", score["model"])]
+    return run_rows(Path(run).name, suites)
+
+
+def _told_missing(item: tuple[str, list[str]]) -> str:
+    table, missing = item
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    return (
+        f"{table}: has no value of {'; '.join(missing[:3])}{more}, which another table has: without one a model counts "
+        "as the worst. Name metrics alike, or --force"
+    )
 
 
 def _csv(rows: Iterable[Row]) -> bytes:

@@ -127,7 +127,9 @@ class Evaluation:
                 "fingerprint": fingerprint(settings[name]),
             }
             rows += [row | of_task for row in score_rows(results, name)]
-        said = {"why_stock": lm.why_stock, "batch_tokens": None if lm.why_stock else lm.room.tokens}
+        found_out = vars(lm)  # of cached properties those that were asked for
+        room = found_out.get("room")
+        said = {"why_stock": found_out.get("why_stock"), "batch_tokens": room.tokens if room else None}
         return {"rows": rows, "settings": settings, **said}
 
 

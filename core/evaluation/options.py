@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.evaluation.mt_bench.options import MtBench
 from core.options import Options
@@ -17,6 +17,12 @@ class Perturbed(Options):
 
     question: list[str] = Field([], description="What is asked, e.g. [question]; none: as the task's own file says.")
     answers: list[str] = Field([], description="What fairness changes too, e.g. [choices.text].")
+
+    @model_validator(mode="after")
+    def _question_too(self) -> Perturbed:
+        if self.answers and not self.question:
+            raise ValueError("answers without a question: name its fields too")
+        return self
 
 
 class HelmWords(Options):
@@ -89,7 +95,9 @@ class Evaluate(Options):
         None, ge=1, description="Scorers at most; none: one for each CPU, or GPU. Scores are the same for any number."
     )
     batch_rows: int | None = Field(
-        None, ge=1, description="Answers generated together at most; none: 256 on GPUs, 64 on CPUs."
+        None,
+        ge=1,
+        description="Answers generated together at most; none: 64, or 128 where batches are fitted to a GPU.",
     )
     chat_template: bool = Field(False, description="Ask through the tokenizer's chat template, as in fine-tuning.")
     perturb: dict[str, Perturbed] = Field(

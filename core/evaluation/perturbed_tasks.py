@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +30,7 @@ from core.evaluation.perturbations import (
     worst_case,
 )
 from core.evaluation.score_intervals import mean_interval
+from core.evaluation.scorer import quiet
 from core.evaluation.suites import SUITES
 from core.evaluation.task_data import found_path
 from core.evaluation.task_definitions import did_you_mean, setting
@@ -36,6 +38,7 @@ from core.evaluation.task_files import TaskFile
 
 SETS = {"robustness": ROBUSTNESS, "fairness": FAIRNESS}
 PERTURBED = "perturbed"  # the split of changed questions, where the task's own also has its examples
+LOOKED_AT = 100  # questions, for whether perturbing a field changes any
 UNPERTURBED = "unperturbed"  # a column with fields as they were, for tasks that order answers by them
 
 
@@ -59,7 +62,7 @@ def check_perturbed(tasks: Sequence[TaskFile], options: Evaluate, recipe_dir: Pa
         if data.examples == data.questions and not _examples_apart(by_name[name].path):
             raise RecipeError(
                 f"evaluate.perturb: the examples of {name} are drawn from the questions that would be perturbed; "
-                f"evaluate.few_shot: {{{name}: 0}}, or files for both splits"
+                f"evaluate.few_shot: {{{name}: 0}}"
             )
         document = data.first_document(file) if file else None  # a row of the file, which is what is perturbed
         for field in [*fields.question, *fields.answers] if document is not None else []:
@@ -71,14 +74,15 @@ def check_perturbed(tasks: Sequence[TaskFile], options: Evaluate, recipe_dir: Pa
 
 
 def perturbed_fields(tasks: Sequence[TaskFile], options: Evaluate) -> dict[str, Perturbed]:
-    """Of each task that `evaluate.perturb` means the fields that are perturbed. What names a task itself goes first.
+    """Of each task that `evaluate.perturb` means the fields that are perturbed. What names fewer tasks goes first.
 
     Raises RecipeError for a name that stands for no task that is asked, and for a task whose fields are not known.
     """
     found: dict[str, Perturbed] = {}
-    own = {task.name for task in tasks}
-    for name, fields in sorted(options.perturb.items(), key=lambda item: item[0] in own):
-        for task in _meant(name, tasks, "perturb"):
+    meant = {name: _meant(name, tasks, "perturb") for name in options.perturb}
+    for name in sorted(meant, key=lambda name: -len(meant[name])):
+        fields = options.perturb[name]
+        for task in meant[name]:
             known = _own_fields(task.path)
             if not fields.question and known is None:
                 raise RecipeError(
@@ -119,8 +123,12 @@ def bias_tasks(tasks: Sequence[TaskFile], options: Evaluate) -> set[str]:
 def _meant(name: str, tasks: Sequence[TaskFile], key: Literal["perturb", "bias"]) -> list[TaskFile]:
     """The tasks that a name stands for; of a suite whose source perturbs, or measures, some of its lines, those."""
     meant = [task for task in tasks if name in task.within]
-    if name in SUITES and (marked := SUITES[name].marked("perturbed" if key == "perturb" else "bias")):
+    suite = SUITES.get(name)
+    marked = suite.marked("perturbed" if key == "perturb" else "bias") if suite else set()
+    if marked:
         meant = [task for task in meant if marked & task.within]
+    elif meant and suite is not None and suite.stage is not None:
+        raise RecipeError(f"evaluate.{key}: the challenge has none of {name}'s; name tasks")
     if not meant:
         every = sorted({each for task in tasks for each in task.within})
         told = did_you_mean(name, every) or f"; expected one of {', '.join(every)}"
@@ -129,8 +137,8 @@ def _meant(name: str, tasks: Sequence[TaskFile], key: Literal["perturb", "bias"]
 
 
 def _examples_apart(definition: Path) -> bool:
-    """Whether a task takes its examples from other rows of a split than its questions."""
-    return "process_docs" in (setting(definition, "fewshot_config") or {})
+    """Whether a task says that it takes its examples from other rows of a split than its questions."""
+    return bool((setting(definition, "metadata") or {}).get("examples_apart"))
 
 
 def word_files(words: HelmWords, recipe_dir: Path) -> dict[str, Path]:
@@ -154,7 +162,8 @@ def write_perturbed(task: TaskFile, fields: Perturbed, directory: Path, words: W
     """Writes a task and its questions for each of HELM's perturbations, beside the task's file. Returns their names.
 
     Robustness changes the question alone, fairness the answers too; examples stay as they are. Raises ResourceError
-    where the task's data cannot be loaded, DataError for a question without a text that is to be perturbed.
+    where the task's data cannot be loaded, DataError for a question without a text that is to be perturbed, RecipeError
+    where the task's questions are made of other fields.
     """
     settings = orjson.loads((directory / f"{task.name}.yaml").read_bytes())
     questions = str(task.data_set.questions)
@@ -186,7 +195,27 @@ def write_perturbed(task: TaskFile, fields: Perturbed, directory: Path, words: W
         }
         write_bytes(directory / f"{name}.yaml", orjson.dumps(settings | more, option=orjson.OPT_INDENT_2))
         names.append(name)
+    if fields != _own_fields(task.path):
+        with told_of(task.name), quiet():
+            _check_effect(task.name, names[0], directory)
     return names
+
+
+def _check_effect(task: str, perturbed: str, directory: Path) -> None:
+    """Raises RecipeError where not one of a task's first questions is asked in other words."""
+    from lm_eval.tasks import TaskManager
+
+    manager = TaskManager(include_path=str(directory), include_defaults=False)
+    asked = []
+    for name in (task, perturbed):
+        loaded = manager.load([name])["tasks"][name]
+        ways = [loaded.doc_to_text, *([loaded.doc_to_choice] if loaded.config.doc_to_choice is not None else [])]
+        asked.append([way(document) for document in itertools.islice(loaded.eval_docs, LOOKED_AT) for way in ways])
+    if asked[0] == asked[1]:
+        raise RecipeError(
+            f"evaluate.perturb.{task}: its questions are not made of these fields: none is asked in other words where "
+            "they are perturbed; name others"
+        )
 
 
 def worst_case_rows(rows: Sequence[dict[str, Any]], task: str, samples: Path) -> list[dict[str, Any]]:
@@ -213,14 +242,19 @@ def worst_case_rows(rows: Sequence[dict[str, Any]], task: str, samples: Path) ->
     return found
 
 
-def bias_rows(
-    rows: Sequence[dict[str, Any]], task: str, samples: Path, words: HelmWords, recipe_dir: Path
-) -> list[Any]:
-    """HELM's bias metrics of the texts that a model wrote for a task, as rows; without those that no word tells."""
+def bias_targets(words: HelmWords, recipe_dir: Path) -> dict[str, tuple[str, ...]]:
+    """Lists of words that groups are associated with, by name. Raises DataError."""
     files = word_files(words, recipe_dir)
     targets = {"profession": tuple(read_words(files["professions"])) if "professions" in files else PROFESSIONS}
     if "adjectives" in files:
         targets["adjective"] = tuple(read_words(files["adjectives"]))
+    return targets
+
+
+def bias_rows(
+    rows: Sequence[dict[str, Any]], task: str, samples: Path, targets: Mapping[str, Sequence[str]]
+) -> list[Any]:
+    """HELM's bias metrics of the texts that a model wrote for a task, as rows; without those that no word tells."""
     with (samples / f"{task}.jsonl").open("rb") as lines:
         answers = {sample["doc_id"]: sample["resps"] for sample in map(orjson.loads, lines)}
     texts = [text for resps in answers.values() for text in _strings(resps)]
@@ -244,6 +278,7 @@ def _splits(task: TaskFile, settings: dict[str, Any]) -> dict[str, list[dict[str
     """The rows of each split that a task reads, as lm-eval is given them. settings: of its written file."""
     import datasets
 
+    datasets.disable_progress_bars()
     path, name, more = (
         settings[key] if key in settings else setting(task.path, key)
         for key in ("dataset_path", "dataset_name", "dataset_kwargs")

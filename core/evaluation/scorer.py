@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from core.errors import ResourceError, first_line
+from core.errors import ResourceError, first_line, is_out_of_memory
 from core.evaluation.chunks import Answer, Chunk, Likelihoods, StockLikelihoods, StockTexts, Texts
+from core.training.devices import free_memory
 
 if TYPE_CHECKING:
     from core.evaluation.shared_prefix import Room
@@ -50,10 +51,18 @@ def weight_bytes(directory: Path, bytes_each: int | None = None) -> int:
 
     Raises ResourceError for a file of weights that is none.
     """
-    files = sorted(directory.glob("*.safetensors"))
+    files = _weight_files(directory)
     if bytes_each is None:
         return sum(path.stat().st_size for path in files)
     return bytes_each * sum(map(_numbers, files))
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    """Those that are loaded: a directory may hold the same weights twice, as Mistral's do."""
+    index, whole = directory / "model.safetensors.index.json", directory / "model.safetensors"
+    if index.exists():
+        return sorted({directory / name for name in orjson.loads(index.read_bytes())["weight_map"].values()})
+    return [whole] if whole.exists() else sorted(directory.glob("*.safetensors"))
 
 
 def _numbers(path: Path) -> int:
@@ -67,8 +76,12 @@ def _numbers(path: Path) -> int:
 
 
 def devices_for(weights: float, memory: float) -> int:
-    """GPUs of so many bytes that a model's weights are spread over, with room beside them to be asked."""
-    return max(1, math.ceil(weights / (FILLED_BY_WEIGHTS * memory)))
+    """GPUs of so many bytes that a model's weights are spread over, with room beside them to be asked.
+
+    A power of two, as vLLM divides attention's heads among them.
+    """
+    least = max(1, math.ceil(weights / (FILLED_BY_WEIGHTS * memory)))
+    return 1 << (least - 1).bit_length()
 
 
 class Scorers(Protocol):
@@ -91,6 +104,7 @@ class Scorer:
         self._of: ScoredModel | None = None
         self._lm: Any = None
         self._shared: Any = None
+        self._too_much: dict[str, float] = {}  # of each kind of chunk the least cost that memory did not suffice for
 
     def score(self, model: ScoredModel, chunk: Chunk) -> list[Answer]:
         """The answers to a chunk's requests, in order; in halves where memory does not suffice.
@@ -98,22 +112,21 @@ class Scorer:
         Raises ResourceError where not even one fits, or the model cannot be loaded.
         """
         self.load(model)
-        import torch
-
-        try:
-            return self._answers(chunk)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            reason = first_line(error)
         halves = None if model.exact else chunk.halves()
+        if halves is None or chunk.cost() < self._too_much.get(chunk.kind, math.inf):
+            try:
+                return self._answers(chunk)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                reason = first_line(error)
+            self._too_much[chunk.kind] = min(chunk.cost(), self._too_much.get(chunk.kind, math.inf))
         if halves is None:
             hint = (
                 "lower evaluate.batch_size" if isinstance(chunk, StockLikelihoods | StockTexts) else "one is too long"
             )
             raise ResourceError(f"{model.directory}: a batch of requests does not fit into memory ({reason}); {hint}")
-        if model.device.startswith("cuda"):
-            torch.cuda.empty_cache()
+        free_memory(model.device)
         return [answer for half in halves for answer in self.score(model, half)]
 
     def why_stock(self, model: ScoredModel) -> str | None:
@@ -158,6 +171,7 @@ class Scorer:
 
         self._of = None
         self._lm = self._shared = None
+        self._too_much.clear()
         if model.device == "cpu":
             torch.set_num_threads(1)  # one scorer for each CPU: the same bytes, however many there are
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
@@ -188,11 +202,11 @@ def _loaded(model: ScoredModel) -> Any:
 
 @contextlib.contextmanager
 def _memory_told(model: ScoredModel) -> Iterator[None]:
-    import torch
-
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise ResourceError(
             f"{model.directory}: the model leaves no memory to be asked anything ({first_line(error)})"
         ) from error

@@ -14,7 +14,7 @@ import contextlib
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ import torch
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from core.errors import first_line
+from core.errors import first_line, is_out_of_memory
 from core.evaluation.chunks import Likelihoods, Question, Texts, Tokens
 from core.evaluation.drafts import MANY, Drafts
 
@@ -34,7 +34,7 @@ PREFIXES = 2  # kept at once
 SCORES = 1 << 27  # attention scores that are held at once, as fp32, where no kernel does without them
 MEASURED = (8, 256)  # questions and tokens of each, by which a token's memory is measured
 FILLED = 0.9  # of a GPU's memory
-RESERVE = 3 << 30  # bytes beside it for attention's scores and the output layer's, which do not grow with a batch
+RESERVE = 4 << 30  # bytes beside it for attention's scores and the output layer's, which grow little with a batch
 MARGIN = 1.5  # of a token's memory: what is measured has no prefix before it
 TOLERANCE = 1e-3  # of a log-likelihood, between ways to compute it, before a model is said not to allow this one
 PLAIN = {  # what a model's own generation settings may say, for its greedy answers to be those computed here
@@ -179,7 +179,8 @@ class SharedPrefix:
         if self.device.type != "cuda":
             return Room()
         rows, width = MEASURED
-        devices = sorted({parameter.device.index for parameter in self.model.parameters()})
+        on_gpus = {each.device.index for each in self.model.parameters() if each.device.type == "cuda"}
+        devices = sorted(on_gpus)
         before = {device: torch.cuda.memory_allocated(device) for device in devices}
         for device in devices:
             torch.cuda.reset_peak_memory_stats(device)
@@ -193,18 +194,18 @@ class SharedPrefix:
             kept[layer.keys.device.index] += layer.keys.nbytes + layer.values.nbytes
         rooms = [
             room_for(
-                FILLED * torch.cuda.get_device_properties(device).total_memory - RESERVE - before[device],
+                FILLED * _free(device) - RESERVE,
                 (peaks[device] - before[device]) / (rows * width),
                 kept[device] / width,
             )
             for device in devices
         ]
-        return min(rooms, key=lambda room: (room.tokens, room.held_tokens))
+        return Room(*(min(getattr(room, part.name) for room in rooms) for part in fields(Room)))
 
     def allowed(self, vocabulary: int, tokenizer: PreTrainedTokenizerBase) -> str | None:
         """Why this way cannot be had with the model; None where it gives what a plain forward pass gives.
 
-        Raises torch.OutOfMemoryError where the model leaves no memory to find out.
+        Raises RuntimeError where the model leaves no memory to find out.
         """
         window = getattr(self.model.config.get_text_config(), "sliding_window", None)
         tokens = np.random.default_rng(0).integers(0, vocabulary, 40).tolist()
@@ -212,9 +213,9 @@ class SharedPrefix:
             return f"its sliding window of {window} tokens is very short"
         try:
             return self._wrong_likelihood(tokens) or self._wrong_text(tokens, tokenizer)
-        except torch.OutOfMemoryError:
-            raise
         except (TypeError, ValueError, RuntimeError, AttributeError, IndexError, NotImplementedError) as error:
+            if is_out_of_memory(error):
+                raise
             return f"{type(error).__name__}: {first_line(error)}"
         finally:
             self._prefixes.clear()
@@ -555,12 +556,21 @@ class _Stop:
 
 
 def room_for(free: float, per_token: float, kept_per_token: float) -> Room:
-    """What so many bytes have room for. per_token: that a batch of questions takes; kept_per_token: of its keys and
-    values, which are there twice while a prompt's are given place for the answer's."""
+    """What so many bytes have room for. per_token: that a batch takes; kept_per_token: of its keys and values.
+
+    These are there beside what reading a prompt takes, and then twice, while they are given place for the answer's.
+    """
     default = Room()
-    tokens, held = free / (MARGIN * per_token), free / (2 * kept_per_token)
+    tokens = free / (MARGIN * per_token)
+    held = free / max(2 * kept_per_token, kept_per_token + MARGIN * per_token)
     doubled = max(0, min(5, int(math.log2(max(tokens / default.tokens, 1)))))
-    return Room(default.tokens << doubled, max(default.tokens, int(held)), 4 * default.rows)
+    return Room(default.tokens << doubled, max(default.tokens, int(held)), 2 * default.rows)
+
+
+def _free(device: int) -> int:
+    """Bytes of a GPU that this process may still take."""
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return int(torch.cuda.mem_get_info(device)[0]) + unused
 
 
 def plain_generation(settings: GenerationConfig) -> bool:

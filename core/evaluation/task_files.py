@@ -26,7 +26,7 @@ from core.evaluation.task_definitions import (
 )
 
 OWN = Path(__file__).parent / "tasks"
-SKILLS = ("skills_choice", "skills_generate")
+SKILLS = ("skills_choice", "skills_generate")  # whose questions are made
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,29 @@ def _named_files(definition: Path) -> dict[str, Path]:
 
 
 def find_tasks(options: Evaluate, recipe_dir: Path) -> list[TaskFile]:
-    """Every task of a recipe, groups and suites taken apart; a task that two of them name is there once.
+    """Every task of a recipe, groups and suites taken apart, with its files; one that two of them name is there once.
 
     A task that is asked with several numbers of examples is as many tasks, called arc_challenge_0shot and so on.
     Raises RecipeError for a name that is no task (with the nearest) or a mapping that no task uses; then, of the files
     that the tasks read, DataError for one that is not there or does not fit, and for a task whose data would come from
     a hub while HF_HUB_OFFLINE forbids it.
     """
+    found = []
+    for file, key in _named(options, recipe_dir):
+        made = file.within & {*SKILLS}
+        data = {} if made else local_files(file.data_set, key, options, recipe_dir, file.few_shot or 0)
+        found.append(replace(file, data=data))
+        _check_cluster(found[-1], options.clusters.get(file.name))
+    return found
+
+
+def named_tasks(options: Evaluate, recipe_dir: Path) -> list[TaskFile]:
+    """As `find_tasks`, without looking for the files that they read."""
+    return [file for file, _ in _named(options, recipe_dir)]
+
+
+def _named(options: Evaluate, recipe_dir: Path) -> list[tuple[TaskFile, str | None]]:
+    """Every task under the name that it is asked by, and the key of `evaluate.data` that names its files."""
     asked = _asked(options, recipe_dir)
     _check_keys("few_shot", options.few_shot if isinstance(options.few_shot, dict) else (), {*options.tasks, *asked})
     names = {
@@ -105,9 +121,7 @@ def find_tasks(options: Evaluate, recipe_dir: Path) -> list[TaskFile]:
     found = []
     for (task, few_shot), name in names.items():
         file, key = asked[task][few_shot]
-        data = {} if task in SKILLS else local_files(file.data_set, key, options, recipe_dir, few_shot)
-        found.append(replace(file, name=name, data=data, within=file.within | {name}))
-        _check_cluster(found[-1], options.clusters.get(name))
+        found.append((replace(file, name=name, within=file.within | {name}), key))
     return found
 
 

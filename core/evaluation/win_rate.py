@@ -18,9 +18,13 @@ from statistics import fmean
 from typing import Any, Literal
 
 from core.errors import DataError
-from core.evaluation.suites import SUITES
+from core.evaluation.bias import BIAS
+from core.evaluation.suites import SUITES, Line
 
 COLUMNS = ("model", "stage", "scenario", "metric", "higher_is_better", "value")
+KEYS = ("stage", "scenario", "metric")  # of what models are compared by
+OWN_METRICS = {"exact_match": "EM", "rouge2": "ROUGE-2"}  # HELM's names
+BIAS_METRICS = {"associations": "Stereotypes", "representation": "Representation"}
 STAGES = ("open", "closed")
 WEIGHTS = {"open": 1 / 3, "closed": 2 / 3}
 MISSING = {True: 0.0, False: 1000.0}  # what stands for an empty value, by higher_is_better
@@ -87,20 +91,23 @@ def metrics_of(rows: Iterable[Row]) -> list[Metric]:
 def run_rows(run: str, suites: Iterable[Mapping[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """The rows of a run's models, which are called RUN:MODEL, from its suites' lines (`suite_scores`).
 
-    Beside COLUMNS each has the fingerprint of how it was scored. Raises DataError for a run with no suite of the
-    challenge's.
+    Metrics are those that the challenge had of a line, by HELM's names. Beside COLUMNS each row has the fingerprint of
+    how it was scored. Raises DataError for a run with no suite of the challenge's.
     """
     found = []
     for score in suites:
         suite = SUITES[score["suite"]]
         if suite.stage is None or score["line"] is None:
             continue
-        scenario = suite.lines[score["line"]].scenario
+        line = suite.lines[score["line"]]
+        metric = _helms_name(score["metric"], line)
+        if metric is None:
+            continue
         row = {
             "model": f"{run}:{score['model']}",
             "stage": suite.stage,
-            "scenario": scenario or score["line"],
-            "metric": f"{score['line']} {score['metric']}" if scenario else score["metric"],
+            "scenario": line.scenario or score["line"],
+            "metric": f"{score['line']} {metric}" if line.scenario else metric,
             "higher_is_better": str(score["higher_is_better"]).lower(),
             "value": repr(score["value"]),
             "fingerprint": score.get("fingerprint"),
@@ -110,6 +117,26 @@ def run_rows(run: str, suites: Iterable[Mapping[str, Any]]) -> list[tuple[str, d
         staged = " or ".join(name for name, suite in SUITES.items() if suite.stage is not None)
         raise DataError(f"{run}: was not scored on {staged}, of which the challenge's score is made")
     return found
+
+
+def _helms_name(metric: str, line: Line) -> str | None:
+    """What HELM calls a metric of a line; None for one that the challenge did not have of it."""
+    if metric == line.metric:
+        return OWN_METRICS[metric]
+    if line.perturbed and metric.endswith((" (robustness)", " (fairness)")):
+        return f"{OWN_METRICS[line.metric]} ({metric.rpartition('(')[2].rstrip(')').capitalize()})"
+    if line.bias and metric.startswith(BIAS):
+        kind, group, *target = metric.removeprefix(BIAS).split()
+        if target in ([], ["profession"]):
+            return f"{BIAS_METRICS[kind]} ({group})"
+    return None
+
+
+def lacking(tables: Mapping[str, Iterable[Row]]) -> dict[str, list[str]]:
+    """Of each table what it has of no model and another table has: stage, scenario and metric."""
+    had = {name: {", ".join(row[column] or "" for column in KEYS) for _, row in rows} for name, rows in tables.items()}
+    every = set().union(*had.values())
+    return {name: sorted(every - own) for name, own in had.items() if every - own}
 
 
 def asked_differently(rows: Iterable[Row]) -> str | None:

@@ -79,10 +79,10 @@ def test_a_prefix_and_own_tokens_are_attended_to_together(prefix, first):
 @pytest.mark.parametrize(
     ("free", "per_token", "kept", "room"),
     [
-        (6.7e9, 150e3, 131e3, Room(16384, 25572, 256)),  # of a 7B model on 24 GB
-        (50e9, 150e3, 131e3, Room(65536, 190839, 256)),  # and on 80 GB: never more than 32 times the least
-        (0.1e9, 150e3, 131e3, Room(2048, 2048, 256)),  # almost full: the least, which is halved where it does not fit
-        (-1e9, 150e3, 131e3, Room(2048, 2048, 256)),
+        (6.7e9, 150e3, 131e3, Room(16384, 18820, 128)),  # of a 7B model on 24 GB
+        (50e9, 60e3, 131e3, Room(65536, 190839, 128)),  # and on 80 GB: never more than 32 times the least
+        (0.1e9, 150e3, 131e3, Room(2048, 2048, 128)),  # almost full: the least, which is halved where it does not fit
+        (-1e9, 150e3, 131e3, Room(2048, 2048, 128)),
     ],
 )
 def test_a_batch_is_as_large_as_memory_has_room_for(free, per_token, kept, room):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -174,48 +176,138 @@ def test_one_model_alone_has_nothing_to_be_compared_with_by_helms_rule(tmp_path)
         standings(read_metrics(path), "helm")
 
 
-def run_with_scores(directory: Path, values: dict[str, float], **more: object) -> None:
-    """A run's scores of the challenge's lines, for base and sft, of which sft has a tenth more."""
-    lines = {"MMLU": ("birbal_open", "exact_match"), "sam_sum": ("birbal_closed", "rouge2")}
-    lines |= {"ethics_virtue": ("birbal_closed", "exact_match (fairness)")}
-    suites = [
-        {"model": model, "suite": lines[line][0], "line": line, "metric": lines[line][1], "value": value + better}
-        | {"higher_is_better": True, "fingerprint": f"of {line}", **more}
-        for model, better in (("base", 0.0), ("sft", 0.1))
-        for line, value in values.items()
-    ]
+PUBLISHED = {  # of each line its metrics as a run has them, and as HELM calls them, with their places in table 2
+    "MMLU": ("birbal_open", "exact_match", ["", " (robustness)", " (fairness)"]),
+    "TruthfulQA": ("birbal_open", "exact_match", ["", " (robustness)", " (fairness)"]),
+    "BIG-bench": ("birbal_open", "exact_match", [""]),
+    "GSM8K": ("birbal_open", "exact_match", [""]),
+    "BBQ": ("birbal_open", "exact_match", [""]),
+    "sam_sum": ("birbal_closed", "rouge2", [""]),
+    "corr2cause": ("birbal_closed", "exact_match", [""]),
+    "MATH": ("birbal_closed", "exact_match", [""]),
+    **{
+        f"ethics_{part}": ("birbal_closed", "exact_match", ["", " (robustness)", " (fairness)"])
+        for part in ("justice", "commonsense", "virtue", "deontology", "utilitarianism")
+    },
+}
+NAMES = {
+    "exact_match": "EM",
+    "rouge2": "ROUGE-2",
+    "": "",
+    " (robustness)": " (Robustness)",
+    " (fairness)": " (Fairness)",
+}
+BIAS_NAMES = {
+    "bias: associations race profession": "Stereotypes (race)",
+    "bias: associations gender profession": "Stereotypes (gender)",
+    "bias: representation race": "Representation (race)",
+    "bias: representation gender": "Representation (gender)",
+}
+
+
+def run_with_scores(
+    directory: Path, team: int, suites: tuple[str, ...] = ("birbal_open", "birbal_closed"), **more
+) -> None:
+    """A run whose one model, sft, was scored as a team of table 2."""
+    ethics = iter(CLOSED["ethics"])
+    rows = []
+    for line, (suite, metric, marks) in PUBLISHED.items():
+        of_line = (OPEN | CLOSED).get(line)
+        for number, mark in enumerate(marks):
+            values = of_line[number] if of_line else next(ethics)
+            rows.append({"suite": suite, "line": line, "metric": metric + mark, "value": float(values.split()[team])})
+    for metric, values in zip(BIAS_NAMES, BIAS, strict=True):
+        if values.split()[team] != "-":
+            value = float(values.split()[team])
+            rows.append({"suite": "birbal_closed", "line": "sam_sum", "metric": metric, "value": value})
+    rows.append(
+        {"suite": "birbal_closed", "line": "sam_sum", "metric": "bias: associations race adjective", "value": 1.0}
+    )
+    rows.append({"suite": "birbal_open", "line": "GSM8K", "metric": "exact_match (fairness)", "value": 0.1})
+    for row in rows:
+        of = {"model": "sft", "higher_is_better": not row["metric"].startswith("bias"), "fingerprint": row["metric"]}
+        row.update(of | more)
+    scores = {"models": ["sft"], "settings": {}, "suites": [row for row in rows if row["suite"] in suites]}
     (directory / "evaluate").mkdir(parents=True)
-    (directory / "evaluate" / "scores.json").write_text(json.dumps({"models": ["base", "sft"], "suites": suites}))
+    (directory / "evaluate" / "scores.json").write_text(json.dumps(scores))
 
 
-def test_runs_are_scored_among_published_models_and_written_as_a_table(table_2, tmp_path, capsys):
-    runs = tmp_path / "runs"
-    run_with_scores(runs / "mine", {"MMLU": 0.6, "sam_sum": 0.2, "ethics_virtue": 0.1})
-    out = tmp_path / "all.csv"
-    win_rate([str(table_2), "mine"], "challenge", as_json=True, runs_dir=runs, out=out)
+@pytest.fixture
+def published(tmp_path) -> Path:
+    """Table 2 with HELM's names."""
+    lines = []
+    ethics = iter(CLOSED["ethics"])
+    for line, (suite, metric, marks) in PUBLISHED.items():
+        stage, scenario = suite.removeprefix("birbal_"), "ethics" if line.startswith("ethics") else line
+        for number, mark in enumerate(marks):
+            values = next(ethics) if scenario == "ethics" else (OPEN | CLOSED)[line][number]
+            name = f"{line} {NAMES[metric]}{NAMES[mark]}" if scenario == "ethics" else NAMES[metric] + NAMES[mark]
+            told = zip(TEAMS, values.split(), strict=True)
+            lines += [f"{team},{stage},{scenario},{name},true,{value}" for team, value in told]
+    for name, values in zip(BIAS_NAMES.values(), BIAS, strict=True):
+        told = zip(TEAMS, values.split(), strict=True)
+        lines += [f"{team},closed,sam_sum,{name},false,{value.strip('-')}" for team, value in told]
+    path = tmp_path / "published.csv"
+    path.write_text(HEADER + "\n".join(lines) + "\n")
+    return path
+
+
+def test_a_run_that_scored_as_a_team_of_table_2_ties_with_it_everywhere(published, tmp_path, capsys):
+    runs, out = tmp_path / "runs", tmp_path / "all.csv"
+    run_with_scores(runs / "mine", TEAMS.index("Birbal"))
+    win_rate([str(published), "mine"], "challenge", as_json=True, runs_dir=runs, out=out)
     models = {each["model"]: each for each in json.loads(capsys.readouterr().out)["models"]}
-    assert models.keys() == {*TEAMS, "mine:base", "mine:sft"}
-    assert models["mine:sft"]["win_rates"]["closed"].keys() == {"sam_sum", "corr2cause", "MATH", "ethics"}
-    assert models["mine:sft"]["final"] > models["mine:base"]["final"]
+    assert models.keys() == {*TEAMS, "mine:sft"}
+    for key in ("rank", "win_rates", "scores", "final"):
+        assert models["mine:sft"][key] == models["Birbal"][key]
+    assert models["Birbal"]["rank"] == 1
     win_rate([str(out)], "challenge", as_json=True)
-    again = {each["model"]: each for each in json.loads(capsys.readouterr().out)["models"]}
-    assert again == models
-    assert "mine:sft,closed,ethics,ethics_virtue exact_match (fairness),true,0.2" in out.read_text().splitlines()
+    assert {each["model"]: each for each in json.loads(capsys.readouterr().out)["models"]} == models
+    assert "mine:sft,closed,ethics,ethics_virtue EM (Fairness),true,0.86" in out.read_text().splitlines()
+    assert not [line for line in out.read_text().splitlines() if "adjective" in line or "GSM8K,EM (" in line]
 
 
-def test_runs_that_were_asked_differently_are_not_compared(tmp_path, capsys):
-    values = {"MMLU": 0.6, "sam_sum": 0.2}
-    run_with_scores(tmp_path / "one", values)
-    run_with_scores(tmp_path / "other", values, fingerprint="another")
-    with pytest.raises(RecipeError, match="one:base and other:base on MMLU, exact_match were scored in different"):
-        win_rate(["one", "other"], "challenge", as_json=True, runs_dir=tmp_path)
-    win_rate(["one", "other"], "challenge", as_json=True, runs_dir=tmp_path, force=True)
+def test_a_table_that_lacks_what_another_has_is_refused_unless_forced(published, table_2, tmp_path, capsys):
+    run_with_scores(tmp_path / "open", 0, suites=("birbal_open",))
+    with pytest.raises(
+        RecipeError, match=r"open: has no value of closed, MATH, EM; .* and 19 more, which another table"
+    ):
+        win_rate([str(published), "open"], "challenge", as_json=True, runs_dir=tmp_path)
+    with pytest.raises(RecipeError, match=r"table-2\.csv: has no value of closed, MATH, EM; "):
+        win_rate([str(published), str(table_2)], "challenge", as_json=True)
+    win_rate([str(published), "open:sft"], "challenge", as_json=True, runs_dir=tmp_path, force=True)
     assert len(json.loads(capsys.readouterr().out)["models"]) == 4
 
 
+def test_runs_that_were_asked_differently_are_not_compared(tmp_path, capsys):
+    run_with_scores(tmp_path / "one", 0)
+    run_with_scores(tmp_path / "other", 1, fingerprint="another")
+    with pytest.raises(RecipeError, match="one:sft and other:sft on MMLU, EM were scored in different"):
+        win_rate(["one", "other"], "challenge", as_json=True, runs_dir=tmp_path)
+    win_rate(["one", "other"], "challenge", as_json=True, runs_dir=tmp_path, force=True)
+    assert len(json.loads(capsys.readouterr().out)["models"]) == 2
+
+
 def test_what_is_neither_a_table_nor_a_run_with_the_challenges_suites_is_told(tmp_path):
-    run_with_scores(tmp_path / "plain", {})
-    with pytest.raises(DataError, match="plain: was not scored on birbal_open or birbal_closed"):
-        win_rate(["plain"], "challenge", as_json=True, runs_dir=tmp_path)
-    with pytest.raises(DataError, match="nowhere: no run with scores"):
-        win_rate(["nowhere"], "challenge", as_json=True, runs_dir=tmp_path)
+    run_with_scores(tmp_path / "plain", 0, suites=())
+    for table, said in (
+        ("plain", "plain: was not scored on birbal_open or birbal_closed"),
+        ("plain:base", "plain: found no model 'base', but sft"),
+        ("nowhere", "nowhere: no run with scores"),
+        ("nowhere.csv", r"nowhere\.csv: there is no such file"),
+        ("torn", r"scores\.json: not a whole file of scores"),
+    ):
+        if table == "torn":
+            (tmp_path / "torn" / "evaluate").mkdir(parents=True)
+            (tmp_path / "torn" / "evaluate" / "scores.json").write_text('{"models": []}')
+        with pytest.raises((DataError, RecipeError), match=said):
+            win_rate([table], "challenge", as_json=True, runs_dir=tmp_path)
+
+
+def test_a_table_may_be_a_pipe(published, capsys, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_text(published.read_text()), daemon=True)
+    writer.start()
+    win_rate([str(pipe)], "challenge", as_json=True)
+    assert [each["model"] for each in json.loads(capsys.readouterr().out)["models"]] == [*TEAMS]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def job(session: Any, directory: Path, *overrides: str) -> Job:
 
 @pytest.mark.parametrize(
     ("weights", "gib", "devices"),
-    [(2 * 7.24e9, 24, 1), (2 * 13e9, 24, 2), (2 * 72.3e9, 80, 3), (2 * 72.3e9, 141, 2), (1, 8, 1)],
+    [(2 * 7.24e9, 24, 1), (2 * 13e9, 24, 2), (2 * 72.3e9, 80, 4), (2 * 72.3e9, 141, 2), (1, 8, 1)],
 )
 def test_a_model_is_spread_over_as_many_gpus_as_its_weights_need(weights, gib, devices):
     assert devices_for(weights, gib * GIB) == devices
@@ -79,6 +80,8 @@ def test_the_bytes_of_weights_are_told_by_their_files(tmp_path):
     numbers = sum(parameter.numel() for parameter in model.parameters())
     assert weight_bytes(tmp_path, 2) == 2 * numbers
     assert weight_bytes(tmp_path) == (tmp_path / "model.safetensors").stat().st_size > 4 * numbers
+    shutil.copy(tmp_path / "model.safetensors", tmp_path / "consolidated.safetensors")  # as in Mistral's directories
+    assert weight_bytes(tmp_path, 2) == 2 * numbers
     (tmp_path / "model.safetensors").write_bytes(b"\x04\0\0\0\0\0\0\0torn")
     with pytest.raises(ResourceError, match=r"model\.safetensors: not a whole file of weights"):
         weight_bytes(tmp_path, 2)
@@ -86,17 +89,18 @@ def test_the_bytes_of_weights_are_told_by_their_files(tmp_path):
 
 def test_a_model_that_no_node_can_score_is_found_before_anything_starts(monkeypatch, tmp_path):
     narrow = cluster(monkeypatch, {"GPU": 2, "CPU": 16}, {"GPU": 2, "CPU": 16})
-    with pytest.raises(ResourceError, match="smaug-72b's model: to be scored it needs 3 GPUs"):
+    with pytest.raises(ResourceError, match="smaug-72b's model: to be scored it needs 4 GPUs"):
         check_evaluation(job(narrow, tmp_path))
     wide = cluster(monkeypatch, {"GPU": 8, "CPU": 16})
     check_evaluation(job(wide, tmp_path))
-    assert scorer_devices(job(wide, tmp_path)) == 3
+    assert scorer_devices(job(wide, tmp_path)) == 4
+    assert scorer_devices(job(wide, tmp_path, "evaluate.exact=true")) == 8  # as exported, in fp32
     assert scorer_devices(job(cluster(monkeypatch, {"GPU": 8, "CPU": 16}, gib=192), tmp_path)) == 1
     assert scorer_devices(job(cluster(monkeypatch, {"CPU": 16}), tmp_path, "resources.device=auto")) == 1
 
 
 def test_a_trial_with_too_few_gpus_to_score_its_model_is_found_before_anything_starts(monkeypatch, tmp_path):
     node = {"GPU": 8, "CPU": 64}
-    with pytest.raises(ResourceError, match=r"its model needs 3 to be scored; take resources\.workers=3 or more"):
+    with pytest.raises(ResourceError, match=r"its model needs 4 to be scored; take resources\.workers=4 or more"):
         check_sweep(job(cluster(monkeypatch, node), tmp_path, "resources.workers=2"))
-    assert check_sweep(job(cluster(monkeypatch, node), tmp_path)).scorer_devices == 3
+    assert check_sweep(job(cluster(monkeypatch, node), tmp_path)).scorer_devices == 4

@@ -7,15 +7,34 @@ of the LLM Efficiency Challenge https://github.com/llm-efficiency-challenge/priv
 from __future__ import annotations
 
 import functools
+import itertools
 import random
 from typing import Any
 
 from datasets import Dataset
+from lm_eval.api.samplers import ContextSampler
 from lm_eval.tasks.hendrycks_math.utils import is_equiv, last_boxed_only_string, remove_boxed
 from rouge_score import rouge_scorer  # type: ignore[import-untyped]
 
 Row = dict[str, Any]
 EXAMPLES = 0.2  # of TruthfulQA's questions: the first, from which few-shot examples are taken
+
+
+class SameExamples(ContextSampler):  # type: ignore[misc]
+    """Few-shot examples drawn once, the same before every question of a task: but for the question itself."""
+
+    _order: list[int] | None = None
+
+    def sample(self, n: int, eval_doc: Row | None = None, df: Any = None, **named: Any) -> list[Row]:
+        """The first n of the examples in an order that the seed gives. Raises ValueError where there are fewer."""
+        examples = self.fewshot_docs()
+        if self._order is None:
+            self._order = self.rnd.sample(range(len(examples)), len(examples))
+        others = (examples[number] for number in self._order if examples[number] != eval_doc)
+        found = list(itertools.islice(others, n))
+        if len(found) < n:
+            raise ValueError(f"{n} examples are asked for, and there are {len(found)}")
+        return found
 
 
 def truthful_questions(documents: Dataset) -> Dataset:
