@@ -16,6 +16,7 @@ from core.evaluation.perturbed_tasks import (
     write_perturbed,
 )
 from core.evaluation.task_files import find_tasks, write_tasks
+from ray_jobs.check import check
 from tests.evaluation.made_tasks import made_options
 
 SETS = ["mild_mix", "dialect", "gender_pronouns", "person_names"]
@@ -197,3 +198,34 @@ def test_a_task_that_reads_a_data_set_by_its_name_is_perturbed_too(tmp_path, mon
     data = tmp_path / "tasks" / "data" / "own__gender_pronouns"
     assert rows(data / "test.jsonl")[3]["question"] == "Is she 3?"
     assert rows(data / "train.jsonl")[3]["question"] == "Is he 3?"
+
+
+def test_fields_that_questions_are_not_made_of_are_refused(tmp_path):
+    [task] = find_tasks(made_options(tmp_path, ["choice"]), tmp_path)
+    write_tasks([task], tmp_path / "tasks", 42)
+    with pytest.raises(RecipeError, match=r"evaluate\.perturb\.choice: its questions are not made of these fields"):
+        write_perturbed(task, Perturbed(question=["text"]), tmp_path / "tasks", Words(), 42)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["evaluate.perturb={birbal_opne: {}}"], r"birbal_opne is not asked; did you mean birbal_open"),
+        (["evaluate.tasks=[gsm8k]"], r"birbal_open is not asked"),
+        (["evaluate.bias=[birbal_open]"], r"evaluate\.bias: the challenge has none of birbal_open's; name tasks"),
+        (["evaluate.perturb={helm_gsm8k: {answers: [answer]}}"], r"answers without a question: name its fields too"),
+    ],
+)
+def test_a_check_of_a_recipe_looks_at_what_is_perturbed(change, said):
+    with pytest.raises(RecipeError, match=said):
+        check("birbal-200k", None, change, False)
+
+
+def test_what_names_fewer_tasks_goes_first_also_where_a_task_is_asked_twice(monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    one, other = Perturbed(question=["question"]), Perturbed(question=["choices.text"])
+    perturb = {"arc_challenge": one, "moxin_zero_shot": other}
+    options = Evaluate(tasks=["moxin_zero_shot", "moxin_few_shot"], perturb=perturb)
+    found = perturbed_fields(find_tasks(options, Path()), options)
+    assert found["arc_challenge_0shot"] == found["arc_challenge_25shot"] == one
+    assert found["piqa"] == other

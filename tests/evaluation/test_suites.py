@@ -288,6 +288,19 @@ def test_questions_are_never_their_own_examples_where_one_split_serves_both(scen
     assert {document["question"] for document in truthful.fewshot_docs()} == {f"q{n}" for n in range(6)}
 
 
+def test_examples_are_drawn_once_for_all_questions_by_the_seed(scenarios: dict[str, Any]) -> None:
+    for name in ("helm_gsm8k", "helm_ethics_justice", "helm_math_level_5_algebra"):
+        task = scenarios[name]
+        beginnings = set()
+        for document in task.eval_docs:
+            prompt = task.fewshot_context(document, num_fewshot=2)
+            beginnings.add(prompt[: -len(task.doc_to_text(document))])
+            assert prompt.endswith(task.doc_to_text(document))
+        assert len(beginnings) <= 3  # a question that is an example has the next one in its place
+    with pytest.raises(ValueError, match="9 examples are asked for, and there are 7"):
+        scenarios["helm_gsm8k"].sampler.sample(9)
+
+
 def test_the_hardest_problems_have_examples_of_their_own_level(scenarios: dict[str, Any]) -> None:
     task = scenarios["helm_math_level_5_algebra"]
     assert {document["level"] for document in [*task.eval_docs, *task.fewshot_docs()]} == {"Level 5"}

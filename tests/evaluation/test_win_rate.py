@@ -206,7 +206,7 @@ BIAS_NAMES = {
 
 
 def run_with_scores(
-    directory: Path, team: int, suites: tuple[str, ...] = ("birbal_open", "birbal_closed"), **more
+    directory: Path, team: int, suites: tuple[str, ...] = ("birbal_open", "birbal_closed"), **more: str
 ) -> None:
     """A run whose one model, sft, was scored as a team of table 2."""
     ethics = iter(CLOSED["ethics"])
@@ -260,7 +260,11 @@ def test_a_run_that_scored_as_a_team_of_table_2_ties_with_it_everywhere(publishe
     assert models.keys() == {*TEAMS, "mine:sft"}
     for key in ("rank", "win_rates", "scores", "final"):
         assert models["mine:sft"][key] == models["Birbal"][key]
-    assert models["Birbal"]["rank"] == 1
+    rows = published.read_text().splitlines()
+    twice = [*rows, *(row.replace("Birbal", "mine:sft", 1) for row in rows if row.startswith("Birbal"))]
+    (tmp_path / "twice.csv").write_text("\n".join(twice))
+    win_rate([str(tmp_path / "twice.csv")], "challenge", as_json=True)
+    assert {each["model"]: each for each in json.loads(capsys.readouterr().out)["models"]} == models
     win_rate([str(out)], "challenge", as_json=True)
     assert {each["model"]: each for each in json.loads(capsys.readouterr().out)["models"]} == models
     assert "mine:sft,closed,ethics,ethics_virtue EM (Fairness),true,0.86" in out.read_text().splitlines()
