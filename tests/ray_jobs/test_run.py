@@ -17,8 +17,10 @@ import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from core.evaluation.task_files import SKILLS
+from core.evaluation.task_files import SKILLS, find_tasks, write_tasks
 from tests.conftest import ROOT
+from tests.evaluation.made_tasks import TASKS, made_options
+from tests.evaluation.test_same_scores import require_same, stock
 from tests.ray_jobs.conftest import environment, raycipe
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(1200)]  # the whole quickstart, on a machine that does more
@@ -92,6 +94,12 @@ def test_the_trained_model_beats_the_untrained_base_well_beyond_the_error(quicks
         assert trained["value"] - base["value"] > 10 * error
         samples = (quickstart / f"evaluate/samples/sft/{task}.jsonl").read_text().splitlines()
         assert len(samples) == trained["samples"] == 400
+
+
+def test_the_trained_model_is_scored_as_by_stock_lm_eval_to_the_last_digit(quickstart, tmp_path):
+    model = quickstart / "train/sft/model"
+    write_tasks(find_tasks(made_options(tmp_path, list(TASKS)), tmp_path), tmp_path / "tasks", seed=42)
+    require_same(model, stock(model, tmp_path, list(TASKS), 4), tmp_path)
 
 
 def test_the_page_shows_the_scores_and_the_planted(quickstart):
