@@ -1,18 +1,20 @@
 """A trial of a sweep, in a process of Ray Tune's: trains by the recipe's own stage, is scored at its rungs, goes on.
 
 A trial of one worker trains in that process, which Tune keeps for the trials after it: no process is started for it,
-and nothing is imported again. One of several workers has a group of them on Ray Train, which ends at each rung, so that
-a trial that is stopped there holds nothing.
+and nothing is imported again. One of several workers has a group of them on Ray Train, which that process keeps for the
+trials after it too; where none follows, the group ends within seconds, so that a trial that is stopped holds nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -38,16 +40,23 @@ from ray_jobs.job import Job
 from ray_jobs.progress import Reporter
 from ray_jobs.session import RaySession
 from ray_jobs.sweep_search import BUDGET, COST, NUMBER, SCORE, UNTIL, WHOLE, number_of
-from ray_jobs.train import fit_on_workers, ray_world, train, work
+from ray_jobs.sweep_workers import KeptWorkers, Size
+from ray_jobs.train import ray_world, train, work
 
 if TYPE_CHECKING:
     import torch
+
+    from core.recipe.schema import Recipe
 
 TASKS = "tasks"  # of the sweep, as lm-eval reads them
 RUNGS = "rungs"  # of a trial: its checkpoints at rungs, for others to take over ...
 TAKEN_OVER = "taken-over"  # ... and what it took over from another
 MOMENTS = "moments.json"  # of a trial: when its worker began and ended, in seconds of the clock
 POINTER = "rung.json"  # in what Tune takes for a checkpoint: which one is meant
+WORKERS_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK")
+GROUPS = "groups"  # of the sweep: files of groups of workers
+
+kept_workers = KeptWorkers()  # of this process
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,8 @@ def run_trial(config: dict[str, Any], plan: Plan) -> None:
         _Trial(directory, plan, config).run()
     except RaycipeError as error:  # another try would end the same
         write_end(directory, "failed", str(error))
+    finally:  # also where Tune ends it at a rung
+        kept_workers.rest()
 
 
 class _Trial:
@@ -202,9 +213,17 @@ class _Trial:
         if workers == 1:
             _work(told | {"world": World(device="cuda:0" if use_gpu else "cpu")})
         else:
-            fit_on_workers(told, workers, use_gpu, _work)
+            self._on_workers(workers, _work, told)
+            if holds_memory(self.job.recipe, use_gpu):
+                kept_workers.close()
         if step is not None and on_report.is_there():
             raise _Paused
+
+    def _on_workers(self, workers: int, function: Callable[..., Any], *arguments: Any) -> Any:
+        """What a function returns on the first of a group of workers, each of which runs it."""
+        wanted = self.job.recipe.resources
+        size = Size(workers, self.plan.use_gpu, wanted.cpus_per_worker, wanted.collective_timeout, wanted.max_failures)
+        return kept_workers.run(self.plan.sweep_dir / GROUPS, size, function, *arguments)
 
     def _workers_moments(self) -> dict[str, float]:
         """When the phase's worker began and ended; none of one that was trained before a kill."""
@@ -228,28 +247,32 @@ class _Trial:
                 raise DataError("sweep.objective: validation_loss, and nothing was validated")
             return Score(validation, None), []
         assert plan.evaluate is not None
-        asked = (
+        score_on = partial(
+            score_trial,
             model,
             plan.tasks,
             plan.sweep_dir / TASKS,
             plan.evaluate,
             plan.seed,
             self.directory / SAMPLES,
-            plan.device,
-            plan.scorer_devices,
         )
         if plan.workers == 1:
-            rows = score_trial(*asked)
-        else:
+            rows = score_on(device=plan.device)
+        elif plan.scorer_devices > 1:  # more GPUs than a worker has
             import ray
             from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy as Placement
 
+            kept_workers.close()
             scoring = ray.remote(
                 num_cpus=self.job.recipe.resources.cpus_per_worker,
-                num_gpus=plan.scorer_devices if plan.use_gpu else 0,
+                num_gpus=plan.scorer_devices,
                 scheduling_strategy=Placement(None),  # where the workers were, not in what Tune holds for the driver
             )(score_trial)
-            rows = ray.get(scoring.remote(*asked))
+            rows = ray.get(scoring.remote(*score_on.args, device=plan.device, devices=plan.scorer_devices))
+        else:
+            rows = self._on_workers(plan.workers, _score_on_first, score_on)
+            if isinstance(rows, RaycipeError):
+                raise rows
         return plan.objective.score(rows), rows
 
     def _tell(self, report: Report) -> None:
@@ -341,6 +364,34 @@ def score_trial(
         evaluation = Evaluation(options, seed, tasks_dir, LocalScorers(), Path(answers))
         model_of = ScoredModel(model, device, options.batch_size, devices=devices)
         return list(evaluation.of(model_of, tasks, samples)["rows"])
+
+
+def _score_on_first(score_on: Callable[..., list[dict[str, Any]]]) -> list[dict[str, Any]] | RaycipeError | None:
+    """Scores on the first worker of a group. The user's error is returned: raised, it would end the group."""
+    world = ray_world()
+    if world.rank:
+        return None
+    try:
+        with _alone():
+            return score_on(device=world.device)
+    except RaycipeError as error:
+        return error
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    """Without what tells libraries of the other workers: lm-eval would have them take part."""
+    kept = {name: os.environ.pop(name) for name in WORKERS_VARIABLES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
+
+
+def holds_memory(recipe: Recipe, use_gpu: bool) -> bool:
+    """Whether a process that has trained keeps some of a GPU's memory: bitsandbytes never gives back what a paged
+    optimiser has had there."""
+    return use_gpu and any(phase.optimizer.startswith("paged") for phase in recipe.train.values())
 
 
 def asked_tasks(tasks: Sequence[TaskFile]) -> list[AskedTask]:

@@ -20,7 +20,7 @@ from core.tuning.trials import END, read_trials, write_end
 from ray_jobs.job import Job
 from ray_jobs.sweep_check import Asked, concurrency
 from ray_jobs.sweep_search import TPE, Asha, make_scheduler, param_space, trial_name
-from ray_jobs.sweep_trial import RUNGS, Plan, run_trial
+from ray_jobs.sweep_trial import GROUPS, RUNGS, Plan, holds_memory, kept_workers, run_trial
 from ray_jobs.sweep_watch import Watcher, tune_table
 
 TUNE = "tune"  # in the sweep's directory: Ray Tune's own files, TensorBoard's among them
@@ -44,7 +44,8 @@ def run_trials(job: Job, asked: Asked, plan: Plan, begin: Callable[[int, Values]
     workers = f"{asked.workers} {'GPU' if asked.use_gpu else 'CPU'} worker{'s' if asked.workers > 1 else ''}"
     job.reporter.say(f"sweep: {asked.count} trials of {workers}, {room} at once")
     job.reporter.say(f"sweep: tensorboard --logdir {plan.sweep_dir / TUNE}")
-    shutil.rmtree(plan.sweep_dir / TUNE, ignore_errors=True)  # of a command that was killed
+    for left in (TUNE, GROUPS):  # of a command that was killed
+        shutil.rmtree(plan.sweep_dir / left, ignore_errors=True)
     known = {trial.number: trial for trial in read_trials(plan.sweep_dir)}
     for trial in known.values():
         if trial.status == "failed":  # of a command that was killed: this one tries it again
@@ -71,6 +72,7 @@ def run_trials(job: Job, asked: Asked, plan: Plan, begin: Callable[[int, Values]
         for left in (RUNGS, "superseded"):  # of population-based training
             shutil.rmtree(trial.directory / left, ignore_errors=True)
     watcher.tidy()
+    shutil.rmtree(plan.sweep_dir / GROUPS, ignore_errors=True)
 
 
 def _note_finished(plan: Plan) -> None:
@@ -106,18 +108,18 @@ def _tuner(job: Job, asked: Asked, plan: Plan, room: int, search: TPE | Asha | N
     single = len(asked.modes) == 1
     worker = {"CPU": cpus} | ({"GPU": 1} if asked.use_gpu else {})
     needs = tune.PlacementGroupFactory([worker if asked.workers == 1 else DRIVER])
-    # bitsandbytes never gives back what a paged optimiser has had on a GPU: each trial has a process of its own then
-    paged = asked.use_gpu and any(phase.optimizer.startswith("paged") for phase in job.recipe.train.values())
+    trainable = tune.with_resources(tune.with_parameters(run_trial, plan=plan), needs)
+    trainable.__mixins__ = (_Ending,)
     samples = 1 if search is None else -1 if isinstance(search, Asha) else asked.count  # -1: as many as it takes
     return tune.Tuner(
-        tune.with_resources(tune.with_parameters(run_trial, plan=plan), needs),
+        trainable,
         param_space=param_space(asked.points) if search is None and asked.points is not None else None,
         tune_config=tune.TuneConfig(
             search_alg=search,
             scheduler=make_scheduler(options, asked.space, asked.modes[0]) if single else None,
             num_samples=samples,
             max_concurrent_trials=None if options.scheduler == "pbt" else room,  # pbt pauses trials for others
-            reuse_actors=not paged,
+            reuse_actors=not holds_memory(job.recipe, asked.use_gpu),
             trial_name_creator=trial_name,
             trial_dirname_creator=trial_name,
         ),
@@ -130,6 +132,20 @@ def _tuner(job: Job, asked: Asked, plan: Plan, room: int, search: TPE | Asha | N
             verbose=1 if job.reporter.console.is_terminal else 0,
         ),
     )
+
+
+class _Ending:
+    """What a process that runs trials does at its end: its group of workers ends first. Of a group that dies with the
+    process, Ray may hold the place for minutes."""
+
+    def cleanup(self) -> None:
+        try:
+            super().cleanup()  # type: ignore[misc]
+        finally:
+            kept_workers.close()
+
+    def __ray_shutdown__(self) -> None:  # Tune ends a process that it kept for further trials without `cleanup`
+        kept_workers.close()
 
 
 def _loggers(job: Job, options: Sweep) -> list[Any]:

@@ -3,8 +3,9 @@
     python -m tests.benchmarks.sweep --out tests/benchmarks/results/sweep.json
 
 Both sweeps are the commands that a user gives, over the space `quickstart`, with the same data, the same model to begin
-with and the same questions. The overhead is of trials one after the other on one CPU, after the first; a trial's parts
-are told apart by the moments that it leaves with its reports.
+with and the same questions. The overhead is of trials one after the other, after the first; a trial's parts are told
+apart by the moments that it leaves with its reports. Beside it is what Ray Train takes for a group of workers that does
+nothing.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         work = arguments.work or Path(directory)
+        work.mkdir(parents=True, exist_ok=True)
         found: dict[str, Any] = {}
         if "grid" in arguments.parts:
             found["grid"] = carried_out(work, "grid", *arguments.set)
@@ -53,8 +55,9 @@ def main() -> None:
         if "overhead" in arguments.parts:
             found["overhead"] = {
                 "in Tune's process": overhead(work, 1),
-                "a worker group of Ray Train": overhead(work, 2),
+                "two workers of Ray Train": overhead(work, 2),
             }
+            found["floor"] = floor(2)
         if arguments.out:
             kept = json.loads(arguments.out.read_bytes()) if arguments.out.exists() else {}
             arguments.out.write_text(json.dumps(kept | found, indent=2) + "\n")
@@ -108,12 +111,19 @@ def overhead(work: Path, workers: int) -> dict[str, float]:
     return {"first trial": round(_first(trials), 2), **whole}
 
 
+def floor(workers: int) -> dict[str, float]:
+    """Seconds of a run of Ray Train that trains nothing, from a process of Ray Tune's."""
+    command = [sys.executable, "-m", "tests.benchmarks.ray_floor", str(workers)]
+    found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    return found
+
+
 def _parts(before: Trial, trial: Trial) -> dict[str, float]:
     assert trial.last is not None and before.last is not None
     moments = trial.last.moments
     parts = {
         "report, Tune, placement, process": moments["entered"] - before.last.moments["scored"],
-        "recipe; workers' placement, processes, imports": moments["worker_began"] - moments["entered"],
+        "recipe; hand-over to the workers": moments["worker_began"] - moments["entered"],
         "model, data, export": moments["worker_ended"] - moments["worker_began"] - trial.last.seconds,
         "end of the workers": moments["trained"] - moments["worker_ended"],
     }
@@ -147,6 +157,8 @@ def show(found: dict[str, Any]) -> None:
         for part in next(iter(kinds.values())):
             table.add_row(part, *(f"{kind[part]:.2f}" for kind in kinds.values()))
         console.print(table)
+        told = "; ".join(f"{kind}: {seconds:.1f} s" for kind, seconds in found["floor"].items())
+        console.print(f"a run of Ray Train with two workers alone: {told}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import shutil
@@ -170,8 +171,8 @@ def test_the_best_as_a_recipe_is_the_trials(grid: Path, recipe: Path) -> None:
 class Command:
     """A `raycipe sweep` under way on a cluster."""
 
-    def __init__(self, recipe: Path, runs: Path, cluster: str) -> None:
-        command = [sys.executable, "-m", "ray_jobs.sweep", recipe, "--runs-dir", runs, "--address", cluster]
+    def __init__(self, recipe: Path, runs: Path, cluster: str, *overrides: str) -> None:
+        command = [sys.executable, "-m", "ray_jobs.sweep", recipe, *overrides, "--runs-dir", runs, "--address", cluster]
         self.process = subprocess.Popen(list(map(str, command)), env=environment(), stderr=subprocess.PIPE, text=True)
         self.trials = runs / "swept/sweep/trials"
 
@@ -183,15 +184,13 @@ class Command:
         return found
 
 
-def trial_processes() -> list[psutil.Process]:
-    """Ray's processes of trials below this one."""
+def ray_processes(*names: str) -> list[psutil.Process]:
+    """Ray's processes below this one by what they are named after."""
     found = []
     for process in psutil.Process().children(recursive=True):
-        try:
-            if "run_trial" in " ".join(process.cmdline()) or "ImplicitFunc" in " ".join(process.cmdline()):
+        with contextlib.suppress(psutil.Error):
+            if any(name in " ".join(process.cmdline()) for name in names):
                 found.append(process)
-        except psutil.Error:
-            continue
     return found
 
 
@@ -202,7 +201,7 @@ def test_a_killed_worker_and_a_killed_driver_change_nothing_in_the_table(
         shutil.copytree(grid / stage, tmp_path / "swept" / stage)
     command = Command(recipe, tmp_path, ray_cluster)
     command.wait_for("*/train/sft/log.jsonl")
-    killed = trial_processes()
+    killed = ray_processes("run_trial", "ImplicitFunc")
     assert killed
     killed[0].kill()
     (first, *_) = command.wait_for("*/end.json")
@@ -267,13 +266,39 @@ def test_population_based_training_goes_on_from_the_best_with_another_rate(
 
 
 def test_a_trial_of_two_workers_trains_on_ray_train(grid: Path, recipe: Path, tmp_path: Path) -> None:
+    from ray.util import placement_group_table
+
     overrides = ("resources.workers=2", "sweep.trials=1", "sweep.scheduler=median", "sweep.rungs=2")
     _, (trial,) = swept(grid, recipe, tmp_path, *overrides)
     assert [report.step for report in trial.reports] == [4, 8]
     assert read(trial.directory / "train/sft/summary.json")["workers"] == 2
+    assert {group["state"] for group in placement_group_table().values()} == {"REMOVED"}  # the workers hold nothing
     (same,) = [each for each in read_trials(grid / "sweep") if each.values == trial.values]
     assert trial.last is not None and same.last is not None
     assert trial.last.loss == pytest.approx(same.last.loss, rel=1e-4)
+
+
+def test_trials_of_two_workers_have_the_same_ones_and_a_killed_one_is_replaced(
+    grid: Path, recipe: Path, tmp_path: Path, ray_cluster: str
+) -> None:
+    for stage in DATA:
+        shutil.copytree(grid / stage, tmp_path / "swept" / stage)
+    more = ("resources.workers=2", "sweep.trials=4", "train.sft.checkpoints.every_steps=2")
+    command = Command(recipe, tmp_path, ray_cluster, *more)
+    command.wait_for("0000/end.json")
+    first = ray_processes("RayTrainWorker")
+    command.wait_for("0001/train/sft/log.jsonl")
+    assert set(ray_processes("RayTrainWorker")) == set(first)
+    first.pop().kill()
+    command.wait_for("0003/end.json")
+    assert command.process.wait() == 0, command.process.communicate()[1]
+    assert not (tmp_path / "swept/sweep/groups").exists()
+    undisturbed = {tuple(trial.values.values()): trial for trial in read_trials(grid / "sweep")}
+    for trial in read_trials(tmp_path / "swept/sweep"):
+        same = undisturbed[tuple(trial.values.values())]
+        assert trial.status == "finished"
+        assert trial.last is not None and same.last is not None
+        assert trial.last.loss == pytest.approx(same.last.loss, rel=1e-4)
 
 
 def test_a_trial_that_fails_is_told_and_the_others_go_on(grid: Path, recipe: Path, tmp_path: Path) -> None:
