@@ -20,6 +20,7 @@ from rich.text import Text
 
 from core.artifacts.stage import read_manifest
 from core.errors import RecipeError, ResourceError
+from core.evaluation.scorer import devices_for
 from core.planning.hardware import COMMON, HERE, Hardware, find_hardware
 from core.planning.memory import memory_of
 from core.planning.plan import PhasePlan, disk_needed, fitting_changes, plan_phase
@@ -32,6 +33,7 @@ from core.training.options import Phase
 from core.tuning.options import Sweep
 from core.tuning.rungs import Rungs
 from core.tuning.space import Space, Values
+from ray_jobs.scorers import BF16, FP32
 from ray_jobs.sweep_check import sweep_points
 from ray_jobs.sweep_data import shared_phases
 from ray_jobs.sweep_recipe import fixed_overrides, value_overrides
@@ -258,7 +260,16 @@ def told_on(planner: Planner, resolved: Resolved, hardware: Hardware) -> dict[st
         "not_counted": [name for name, plan in plans.items() if plan.seconds is None],
         "disk_bytes": disk_needed(list(plans.values())),
         "sweep": planner.sweep(resolved, hardware),
+        "scorer_devices": _scorer_devices(planner, recipe, hardware),
     }
+
+
+def _scorer_devices(planner: Planner, recipe: Recipe, hardware: Hardware) -> int | None:
+    """GPUs that the trained model is spread over to be scored; None where nothing is, or on CPUs."""
+    if recipe.evaluate is None or not hardware.gpu:
+        return None
+    shape = planner.shape(recipe, list(recipe.train.values())[-1])
+    return devices_for((FP32 if recipe.evaluate.exact else BF16) * shape.parameters, hardware.memory_bytes)
 
 
 def _points(space: Space, options: Sweep, seed: int) -> tuple[list[Values], int]:
@@ -335,6 +346,8 @@ def _totals(told: dict[str, Any]) -> list[str]:
     lines = [f"in all{but}: {_known(told['seconds'], _time)}, {_known(told['device_hours'], _hours)} device-hours"]
     lines[0] += f", costs {_money(told['cost'])}" if told["cost"] is not None else ""
     lines[0] += f"; {size(told['disk_bytes'])} of disk at most for checkpoints and models"
+    if (told["scorer_devices"] or 1) > 1:
+        lines.append(f"its model is scored on {told['scorer_devices']} GPUs of a node at once")
     swept = told["sweep"]
     if swept is not None and swept["trials"] is not None:
         line = f"its sweep{but}: {swept['trials']} trials, {_known(swept['device_hours'], _hours)} device-hours"

@@ -114,7 +114,8 @@ def overhead(work: Path, workers: int) -> dict[str, float]:
 def floor(workers: int) -> dict[str, float]:
     """Seconds of a run of Ray Train that trains nothing, from a process of Ray Tune's."""
     command = [sys.executable, "-m", "tests.benchmarks.ray_floor", str(workers)]
-    found: dict[str, float] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout  # Tune's words among it
+    found: dict[str, float] = json.loads(said.splitlines()[-1])
     return found
 
 

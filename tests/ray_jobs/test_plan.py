@@ -68,6 +68,7 @@ def test_the_families_full_recipes_fit_their_papers_hardware(plan: Any, recipe: 
     assert found["sweep"]["problem"] is None
     assert found["sweep"]["device_hours"] > 0
     assert found["sweep"]["trials"] >= 12
+    assert found["scorer_devices"] == (4 if recipe == "smaug-72b" else 1)  # 145 GB of weights, on GPUs of 80 GiB
 
 
 @pytest.mark.parametrize("recipe", sorted(shipped_recipes()))
