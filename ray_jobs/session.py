@@ -34,6 +34,8 @@ class RaySession:
         # Ray Train's controller looks after its workers at this interval, and each report waits for it.
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # For a trial to let go of its process, which the next one then has.
+        os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
         import ray
 
         if not ray.is_initialized():

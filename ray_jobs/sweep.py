@@ -33,7 +33,7 @@ from ray_jobs.sweep_best import SWEEP, best_recipe
 from ray_jobs.sweep_check import Asked, check_sweep
 from ray_jobs.sweep_data import Group, data_print, phase_rows, prepare_groups, start_model, train_shared
 from ray_jobs.sweep_recipe import fixed_overrides, recipe_print, resolve, value_overrides
-from ray_jobs.sweep_trial import TASKS, Plan, asked_tasks, score_trial
+from ray_jobs.sweep_trial import GROUPS, TASKS, Plan, asked_tasks, score_trial
 from ray_jobs.sweep_tune import TUNE, run_trials
 from ray_jobs.sweep_watch import told
 
@@ -173,7 +173,7 @@ def _finish(job: Job, asked: Asked, stage: Stage) -> None:
         write_bytes(stage.directory / "best.yaml", best_recipe(job.resolved, changes).encode())
     write_csv(stage.directory / "sweep.csv", rows)
     write_json(stage.directory / "sweep.json", result)
-    stage.finish({"trials": len(trials), "best": best.number if best else None}, exclude=(TUNE, TRIALS))
+    stage.finish({"trials": len(trials), "best": best.number if best else None}, exclude=(TUNE, TRIALS, GROUPS))
 
 
 def _show(job: Job, result: dict[str, Any], directory: Path) -> None:

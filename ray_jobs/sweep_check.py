@@ -20,7 +20,7 @@ from ray_jobs.job import Job
 from ray_jobs.sweep_data import check_data_keys, shared_phases
 from ray_jobs.sweep_recipe import resolve
 from ray_jobs.sweep_space import load_space
-from ray_jobs.train import check_training, choose_workers
+from ray_jobs.train import check_training, choose_workers, worker_room
 
 PROBED = 64  # points of a grid that are all checked; of a larger one every value is
 
@@ -93,11 +93,7 @@ def check_sweep(job: Job) -> Asked:
 
 def concurrency(job: Job, asked: Asked) -> int:
     """How many trials the cluster holds at once."""
-    cluster = job.session.require()
-    cpus = job.recipe.resources.cpus_per_worker * asked.workers
-    room = int(cluster.get("CPU", 0) // cpus)
-    if asked.use_gpu:
-        room = min(room, int(cluster.get("GPU", 0) // asked.workers))
+    room = worker_room(job.session.nodes(), job.recipe.resources.cpus_per_worker, asked.use_gpu) // asked.workers
     return max(1, min(room, asked.options.concurrent or room))
 
 

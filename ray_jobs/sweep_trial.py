@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 
 from core.artifacts.atomic import write_json
-from core.errors import DataError, RaycipeError
+from core.errors import DataError, RaycipeError, first_line
 from core.evaluation.lm_eval_bridge import AskedTask, Evaluation
 from core.evaluation.options import Evaluate
 from core.evaluation.scorer import LocalScorers, ScoredModel
@@ -214,7 +214,7 @@ class _Trial:
             _work(told | {"world": World(device="cuda:0" if use_gpu else "cpu")})
         else:
             self._on_workers(workers, _work, told)
-            if holds_memory(self.job.recipe, use_gpu):
+            if leaves_traces(self.job.recipe, use_gpu):
                 kept_workers.close()
         if step is not None and on_report.is_there():
             raise _Paused
@@ -258,20 +258,20 @@ class _Trial:
         )
         if plan.workers == 1:
             rows = score_on(device=plan.device)
-        elif plan.scorer_devices > 1:  # more GPUs than a worker has
+        elif plan.scorer_devices > 1 or leaves_traces(self.job.recipe, plan.use_gpu):  # more than a kept worker has
             import ray
             from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy as Placement
 
             kept_workers.close()
             scoring = ray.remote(
                 num_cpus=self.job.recipe.resources.cpus_per_worker,
-                num_gpus=plan.scorer_devices,
+                num_gpus=plan.scorer_devices if plan.use_gpu else 0,
                 scheduling_strategy=Placement(None),  # where the workers were, not in what Tune holds for the driver
             )(score_trial)
             rows = ray.get(scoring.remote(*score_on.args, device=plan.device, devices=plan.scorer_devices))
         else:
             rows = self._on_workers(plan.workers, _score_on_first, score_on)
-            if isinstance(rows, RaycipeError):
+            if isinstance(rows, Exception):
                 raise rows
         return plan.objective.score(rows), rows
 
@@ -281,6 +281,7 @@ class _Trial:
 
         if report.budget == report.whole:
             write_end(self.directory, "finished")
+        kept_workers.rest()  # Tune may end the trial here
 
         figures = {
             SCORE: self._judged(report),
@@ -359,15 +360,26 @@ def score_trial(
     device: str,
     devices: int = 1,
 ) -> list[dict[str, Any]]:
-    """Scores a model directory on tasks; rows and samples as the evaluation writes them."""
+    """Scores a model directory on tasks; rows and samples as the evaluation writes them.
+
+    Batches are the same whatever memory a process has left, unless the recipe says how large.
+    """
+    import torch
+
+    from core.evaluation.shared_prefix import Room
+
+    torch.nn.functional.linear = torch._C._nn.linear  # which DeepSpeed's ZeRO-3 replaces for good
+    if options.batch_tokens is None:
+        options = options.model_copy(update={"batch_tokens": Room.tokens})
     with tempfile.TemporaryDirectory() as answers:
         evaluation = Evaluation(options, seed, tasks_dir, LocalScorers(), Path(answers))
         model_of = ScoredModel(model, device, options.batch_size, devices=devices)
         return list(evaluation.of(model_of, tasks, samples)["rows"])
 
 
-def _score_on_first(score_on: Callable[..., list[dict[str, Any]]]) -> list[dict[str, Any]] | RaycipeError | None:
-    """Scores on the first worker of a group. The user's error is returned: raised, it would end the group."""
+def _score_on_first(score_on: Callable[..., list[dict[str, Any]]]) -> list[dict[str, Any]] | Exception | None:
+    """Scores on the first worker of a group. An error is returned, without what it holds: raised, it would end the
+    group, and Ray Train would try again before Tune does."""
     world = ray_world()
     if world.rank:
         return None
@@ -375,7 +387,10 @@ def _score_on_first(score_on: Callable[..., list[dict[str, Any]]]) -> list[dict[
         with _alone():
             return score_on(device=world.device)
     except RaycipeError as error:
-        return error
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None)
+    except Exception as error:
+        return RuntimeError(f"{type(error).__name__}: {first_line(error)}")
 
 
 @contextlib.contextmanager
@@ -388,10 +403,19 @@ def _alone() -> Iterator[None]:
         os.environ.update(kept)
 
 
-def holds_memory(recipe: Recipe, use_gpu: bool) -> bool:
-    """Whether a process that has trained keeps some of a GPU's memory: bitsandbytes never gives back what a paged
-    optimiser has had there."""
-    return use_gpu and any(phase.optimizer.startswith("paged") for phase in recipe.train.values())
+def leaves_traces(recipe: Recipe, use_gpu: bool) -> bool:
+    """Whether a process that has trained is not as it was, and no other trial may train in it.
+
+    DeepSpeed never frees an engine; compiled code and Liger's kernels stay; bitsandbytes never gives back what a paged
+    optimiser has had on a GPU.
+    """
+    return any(
+        phase.zero_stage
+        or phase.compile
+        or phase.kernels != "torch"
+        or (use_gpu and phase.optimizer.startswith("paged"))
+        for phase in recipe.train.values()
+    )
 
 
 def asked_tasks(tasks: Sequence[TaskFile]) -> list[AskedTask]:

@@ -20,7 +20,7 @@ from core.tuning.trials import END, read_trials, write_end
 from ray_jobs.job import Job
 from ray_jobs.sweep_check import Asked, concurrency
 from ray_jobs.sweep_search import TPE, Asha, make_scheduler, param_space, trial_name
-from ray_jobs.sweep_trial import GROUPS, RUNGS, Plan, holds_memory, kept_workers, run_trial
+from ray_jobs.sweep_trial import GROUPS, RUNGS, Plan, kept_workers, leaves_traces, run_trial
 from ray_jobs.sweep_watch import Watcher, tune_table
 
 TUNE = "tune"  # in the sweep's directory: Ray Tune's own files, TensorBoard's among them
@@ -28,7 +28,6 @@ DRIVER = {"memory": 2**20}  # bytes: Tune places nothing that needs nothing
 SETTINGS = {
     "RAY_AIR_NEW_OUTPUT": "0",  # the table that shows every trial
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",  # for a trial to let go of its process, which the next one then has
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the command has its own
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that failed has no score
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -119,7 +118,7 @@ def _tuner(job: Job, asked: Asked, plan: Plan, room: int, search: TPE | Asha | N
             scheduler=make_scheduler(options, asked.space, asked.modes[0]) if single else None,
             num_samples=samples,
             max_concurrent_trials=None if options.scheduler == "pbt" else room,  # pbt pauses trials for others
-            reuse_actors=not holds_memory(job.recipe, asked.use_gpu),
+            reuse_actors=not leaves_traces(job.recipe, asked.use_gpu),
             trial_name_creator=trial_name,
             trial_dirname_creator=trial_name,
         ),

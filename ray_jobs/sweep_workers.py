@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from core.errors import RaycipeError
 from core.training.devices import free_memory
 from ray_jobs.train import FAILURE, fit_on_workers, ray_world
 
-LOOK = 0.01  # seconds between two looks at the directory
+LOOK, RARELY = 0.01, 0.2  # seconds between two looks at the directory, at first and after some seconds
+PATIENCE = 5.0  # seconds that a process that ends waits for a piece of work
 KEPT = 2.0  # seconds for which workers wait for the next trial
 BEGUN, SPENT = "begun", "spent"  # a group has begun; it is not to be kept
 LEFT = 2**30  # bytes of a GPU that may be in use still when a piece of work is done
@@ -55,7 +56,7 @@ class KeptWorkers:
         """
         with self._lock:
             self._timer = None  # one that still runs ends nothing then
-            if self._group is not None and self._group.size != size:
+            if self._group is not None and (self._group.size != size or not self._group.is_well()):
                 self._end()
             self._group = self._group or _Group(directory, size)
             try:
@@ -63,7 +64,7 @@ class KeptWorkers:
             except BaseException:
                 self._end()
                 raise
-            if self._group.is_spent():
+            if not self._group.is_well():
                 self._end()
             return result
 
@@ -76,9 +77,13 @@ class KeptWorkers:
                 self._timer.start()
 
     def close(self) -> None:
-        """Ends the group: then its workers hold nothing any more."""
-        with self._lock:
-            self._end()
+        """Ends the group: then its workers hold nothing any more. Not one that is at work for longer: this process ends
+        without it, and Ray ends what belongs to a process."""
+        if self._lock.acquire(timeout=PATIENCE):
+            try:
+                self._end()
+            finally:
+                self._lock.release()
 
     def _end_idle(self) -> None:
         with self._lock:
@@ -86,9 +91,9 @@ class KeptWorkers:
                 self._end()
 
     def _end(self) -> None:
-        if self._group is not None:
-            self._group.end()
-            self._group = None
+        group, self._group = self._group, None
+        if group is not None:
+            group.end()
 
 
 class _Group:
@@ -120,25 +125,28 @@ class _Group:
         """Has the work done. Raises what ended the run of Ray Train."""
         piece = self._give(function, arguments)
         answers = [_answer(piece, rank) for rank in range(self.size.workers)]
-        while True:
+        for pause in _pauses():
             over = not self._run.is_alive()
             if all(answer.exists() for answer in answers):
                 break
             if over:
                 raise self._error or RuntimeError("a group of workers has ended, and its work is not done")
-            time.sleep(LOOK)
+            time.sleep(pause)
         result = pickle.loads(answers[0].read_bytes())
         piece.unlink()
         return result
 
-    def is_spent(self) -> bool:
-        """Whether Ray Train had to start the workers again, so that failures are to be counted anew, or memory is not
-        given back."""
-        return (self._directory / SPENT).exists()
+    def is_well(self) -> bool:
+        """Whether it is to be given more work: not where Ray Train had to start the workers again, as failures are then
+        to be counted anew, nor where memory was not given back."""
+        return self._run.is_alive() and not (self._directory / SPENT).exists()
 
     def end(self) -> None:
         """Ends the workers and waits for it."""
-        self._give(None, ())
+        try:
+            self._give(None, ())
+        except (OSError, RaycipeError):  # the disk is full: they end where their directory is no more
+            shutil.rmtree(self._directory, ignore_errors=True)
         self._run.join()
         shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -157,29 +165,46 @@ def _serve(config: dict[str, Any]) -> None:
     """What each worker does: one piece of work after the other."""
     world = ray_world()
     directory: Path = config["directory"]
-    if world.rank == 0:
-        write_json(directory / (SPENT if (directory / BEGUN).exists() else BEGUN), {})
+    begun = directory / f"{BEGUN}.{world.rank}"
+    write_json(directory / SPENT if begun.exists() else begun, {})
     done: Path | None = None
-    while True:
-        piece = max(directory.glob("*.work"), default=None)
-        if piece == done:
-            piece = None
-        if piece is None:
-            time.sleep(LOOK)
-            continue
+    while (piece := _next_piece(directory, done)) is not None:
         function, arguments = pickle.loads(piece.read_bytes())
         if function is None:
             return
+        answer = _answer(piece, world.rank)
+        answer.unlink(missing_ok=True)  # of a worker before, that was lost
         try:
-            result = function(*arguments)
+            result = pickle.dumps(function(*arguments))
         except RaycipeError:
             write_json(directory / FAILURE, {})  # so that Ray ends the others, who may wait for this one, and the run
             raise
+        del function, arguments
         free_memory(world.device)
         if _memory_in_use(world.device) > LEFT:
             write_json(directory / SPENT, {})
-        write_bytes(_answer(piece, world.rank), pickle.dumps(result if world.rank == 0 else None))
+        write_bytes(answer, result)
         done = piece
+
+
+def _next_piece(directory: Path, done: Path | None) -> Path | None:
+    """Waits for the piece of work after one that is done; None where the directory is no more."""
+    for pause in _pauses():
+        piece = max(directory.glob("*.work"), default=done)
+        if piece != done:
+            return piece
+        if not directory.exists():
+            break
+        time.sleep(pause)
+    return None
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between looks, short at first."""
+    pause = LOOK
+    while True:
+        yield pause
+        pause = min(1.02 * pause, RARELY)
 
 
 def _memory_in_use(device: str) -> int:

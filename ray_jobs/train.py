@@ -148,6 +148,13 @@ def _files_below(manifest: dict[str, Any], *directories: str) -> list[Any]:
     return [entry for entry in manifest["files"] if Path(entry["path"]).parts[0] in directories]
 
 
+def worker_room(nodes: Sequence[Mapping[str, float]], cpus: int, use_gpu: bool) -> int:
+    """Workers of so many CPUs, and a GPU each, that fit the nodes."""
+    by_cpus = [node.get("CPU", 0) / cpus for node in nodes]
+    by_gpus = [node.get("GPU", 0) if use_gpu else math.inf for node in nodes]
+    return sum(map(int, map(min, by_cpus, by_gpus)))
+
+
 def choose_workers(recipe: Recipe, phase: Phase, name: str, nodes: Sequence[Mapping[str, float]]) -> tuple[int, bool]:
     """How many workers train a phase and whether on GPUs. nodes: the resources of each.
 
@@ -158,9 +165,7 @@ def choose_workers(recipe: Recipe, phase: Phase, name: str, nodes: Sequence[Mapp
     use_gpu = wanted.device == "gpu" or (wanted.device == "auto" and gpus)
     if use_gpu and not gpus:
         raise ResourceError("resources.device: gpu, but Ray sees no GPU; take device: cpu, or a cluster with GPUs")
-    by_cpus = [node.get("CPU", 0) / wanted.cpus_per_worker for node in nodes]
-    by_gpus = [node.get("GPU", 0) if use_gpu else math.inf for node in nodes]
-    room = sum(map(int, map(min, by_cpus, by_gpus)))
+    room = worker_room(nodes, wanted.cpus_per_worker, use_gpu)
     each = f"of {'a GPU and ' if use_gpu else ''}{wanted.cpus_per_worker} CPUs"
     if not room:
         raise ResourceError(f"train.{name}: no worker {each} fits on a node of the cluster")

@@ -134,7 +134,10 @@ def _helms_name(metric: str, line: Line) -> str | None:
 
 def lacking(tables: Mapping[str, Iterable[Row]]) -> dict[str, list[str]]:
     """Of each table what it has of no model and another table has: stage, scenario and metric."""
-    had = {name: {", ".join(row[column] or "" for column in KEYS) for _, row in rows} for name, rows in tables.items()}
+    had = {
+        name: {", ".join((row[column] or "").strip() for column in KEYS) for _, row in rows}
+        for name, rows in tables.items()
+    }
     every = set().union(*had.values())
     return {name: sorted(every - own) for name, own in had.items() if every - own}
 

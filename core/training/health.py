@@ -45,15 +45,15 @@ class Heartbeat:
 
     def __init__(self, directory: Path, rank: int) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(directory / f"rank-{rank:05d}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+        self._file = (directory / f"rank-{rank:05d}").open("wb", buffering=0)
 
     def at(self, step: int) -> None:
         """Step `step` (1-based) begins."""
-        os.pwrite(self._file, b"%012d" % step, 0)
+        os.pwrite(self._file.fileno(), b"%012d" % step, 0)
 
     def close(self) -> None:
         """Ends it."""
-        os.close(self._file)
+        self._file.close()
 
 
 def behind(directory: Path) -> str:
