@@ -14,11 +14,6 @@ def first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error of torch's says that memory is full: of a GPU, of its libraries, or of this machine."""
-    return any(words in str(error) for words in ("out of memory", "ALLOC_FAILED", "allocate memory"))
-
-
 class RecipeError(RaycipeError):
     """The user's recipe or arguments are wrong."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -59,17 +60,25 @@ def _scored(text: str, runs_dir: Path) -> tuple[Scored, dict[str, str]]:
 
     Raises DataError for a run without scores, RecipeError for a model that it has not.
     """
-    run, _, model = text.partition(":")
-    directory, scores = read_scores(run, runs_dir)
-    if model and model not in scores["models"]:
-        raise RecipeError(f"{run}: found no model '{model}', but {', '.join(scores['models'])}")
-    model = model or scores["models"][-1]
-    scored = Scored(f"{run}:{model}", directory / "samples" / model, scores["settings"][model])
+    found = read_scores(text, runs_dir)
+    scores, model = found.scores, found.model or found.scores["models"][-1]
+    scored = Scored(f"{found.run}:{model}", found.directory / "samples" / model, scores["settings"][model])
     return scored, scores.get("clusters", {})
 
 
-def read_scores(run: str, runs_dir: Path) -> tuple[Path, dict[str, Any]]:
-    """The directory of a run's evaluation, and its scores. Raises DataError for a run without."""
+@dataclass(frozen=True)
+class RunScores:
+    """What was asked for as RUN or RUN:MODEL. directory: of the run's evaluation; model: None where none is named."""
+
+    run: str
+    model: str | None
+    directory: Path
+    scores: dict[str, Any]
+
+
+def read_scores(text: str, runs_dir: Path) -> RunScores:
+    """The scores of RUN or RUN:MODEL. Raises DataError for a run without, RecipeError for a model that it has not."""
+    run, _, model = text.partition(":")
     for directory in (runs_dir / run / "evaluate", Path(run) / "evaluate"):
         if (path := directory / "scores.json").exists():
             try:
@@ -79,7 +88,9 @@ def read_scores(run: str, runs_dir: Path) -> tuple[Path, dict[str, Any]]:
                 raise DataError(
                     f"{path}: not a whole file of scores ({error}); raycipe evaluate makes it anew"
                 ) from error
-            return directory, scores
+            if model and model not in scores["models"]:
+                raise RecipeError(f"{run}: found no model '{model}', but {', '.join(scores['models'])}")
+            return RunScores(run, model or None, directory, scores)
     raise DataError(f"{run}: no run with scores (looked in {runs_dir} and {Path.cwd()}); raycipe evaluate makes them")
 
 

@@ -46,7 +46,7 @@ from ray_jobs.base import write_base
 from ray_jobs.job import Job
 from ray_jobs.parallel import each
 from ray_jobs.progress import Bar, Reporter
-from ray_jobs.scorers import BF16, FP32, RayScorers, devices_of, scorer_room
+from ray_jobs.scorers import RayScorers, bytes_asked, devices_of, scorer_room
 from ray_jobs.tokenize import document_files
 
 WORK = ".work"
@@ -94,7 +94,7 @@ def scorer_devices(job: Job) -> int:
         shape = shape_of(recipe.model, list(recipe.train.values())[-1])
     except ResourceError:  # no configuration can be had here: scorers look at the weights themselves
         return 1
-    return devices_of(job.session, (FP32 if recipe.evaluate.exact else BF16) * shape.parameters)
+    return devices_of(job.session, bytes_asked(shape.parameters, recipe.evaluate.exact))
 
 
 def evaluate(job: Job) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from core.training.options import Phase
 from core.tuning.options import Sweep
 from core.tuning.rungs import Rungs
 from core.tuning.space import Space, Values
-from ray_jobs.scorers import BF16, FP32
+from ray_jobs.scorers import bytes_asked
 from ray_jobs.sweep_check import sweep_points
 from ray_jobs.sweep_data import shared_phases
 from ray_jobs.sweep_recipe import fixed_overrides, value_overrides
@@ -269,7 +269,7 @@ def _scorer_devices(planner: Planner, recipe: Recipe, hardware: Hardware) -> int
     if recipe.evaluate is None or not hardware.gpu:
         return None
     shape = planner.shape(recipe, list(recipe.train.values())[-1])
-    return devices_for((FP32 if recipe.evaluate.exact else BF16) * shape.parameters, hardware.memory_bytes)
+    return devices_for(bytes_asked(shape.parameters, recipe.evaluate.exact), hardware.memory_bytes)
 
 
 def _points(space: Space, options: Sweep, seed: int) -> tuple[list[Values], int]:

@@ -14,7 +14,7 @@ from core.errors import ResourceError, first_line
 from core.evaluation.chunks import Answer, Chunk
 from core.evaluation.scorer import ScoredModel, Scorer, devices_for, weight_bytes
 from ray_jobs.parallel import answer_or_error
-from ray_jobs.session import RaySession, stopping
+from ray_jobs.session import RaySession, room_on, stopping
 
 if TYPE_CHECKING:
     from core.evaluation.shared_prefix import Room
@@ -118,10 +118,10 @@ class RayScorers:
 
     def _room(self, model: ScoredModel) -> int:
         """Scorers that fit the cluster. Raises ResourceError where not even one does."""
-        resources = self.session.require()
-        slots = int(resources.get("CPU", 1))
         if self.gpu:
             return scorer_room(self.session, model.devices, str(model.directory))
+        resources = self.session.require()
+        slots = int(resources.get("CPU", 1))
         weights = weight_bytes(model.directory)
         need = int(FACTOR * weights) + OVERHEAD
         memory = int(resources.get("memory", need))
@@ -155,6 +155,11 @@ class RayScorers:
         return answer["result"]
 
 
+def bytes_asked(parameters: int, exact: bool) -> int:
+    """Bytes of a trained model's weights on a GPU, where it is asked in its own number format, or not."""
+    return (FP32 if exact else BF16) * parameters
+
+
 def devices_of(session: RaySession, weights: float) -> int:
     """How many of a cluster's GPUs a model with weights of so many bytes is spread over to be asked."""
     return 1 if weights <= SMALL else devices_for(weights, _memory_of_a_gpu(session))
@@ -163,7 +168,7 @@ def devices_of(session: RaySession, weights: float) -> int:
 def scorer_room(session: RaySession, devices: int, what: str) -> int:
     """Scorers of so many GPUs that fit the nodes of a cluster. Raises ResourceError where not even one does."""
     nodes = session.nodes()
-    room = sum(int(min(node.get("GPU", 0) // devices, node.get("CPU", 0))) for node in nodes)
+    room = room_on(nodes, 1, devices)
     if not room:
         most = int(max(node.get("GPU", 0) for node in nodes))
         raise ResourceError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from core.errors import ResourceError, first_line
@@ -80,6 +81,13 @@ class RaySession:
                 self._watch.close()
             ray.shutdown()
             self._connected = False
+
+
+def room_on(nodes: Sequence[Mapping[str, float]], cpus: int, gpus: int) -> int:
+    """Processes of so many CPUs and GPUs that fit nodes with these resources."""
+    by_cpus = [node.get("CPU", 0) / cpus for node in nodes]
+    by_gpus = [node.get("GPU", 0) / gpus if gpus else math.inf for node in nodes]
+    return sum(map(int, map(min, by_cpus, by_gpus)))
 
 
 def _require_answer(address: str) -> None:

@@ -17,10 +17,11 @@ from core.tuning.options import Sweep
 from core.tuning.space import Parameter, Space, Values
 from ray_jobs.evaluate import check_evaluation, scorer_devices
 from ray_jobs.job import Job
+from ray_jobs.session import room_on
 from ray_jobs.sweep_data import check_data_keys, shared_phases
 from ray_jobs.sweep_recipe import resolve
 from ray_jobs.sweep_space import load_space
-from ray_jobs.train import check_training, choose_workers, worker_room
+from ray_jobs.train import check_training, choose_workers
 
 PROBED = 64  # points of a grid that are all checked; of a larger one every value is
 
@@ -93,7 +94,8 @@ def check_sweep(job: Job) -> Asked:
 
 def concurrency(job: Job, asked: Asked) -> int:
     """How many trials the cluster holds at once."""
-    room = worker_room(job.session.nodes(), job.recipe.resources.cpus_per_worker, asked.use_gpu) // asked.workers
+    workers = room_on(job.session.nodes(), job.recipe.resources.cpus_per_worker, int(asked.use_gpu))
+    room = workers // asked.workers
     return max(1, min(room, asked.options.concurrent or room))
 
 

@@ -26,9 +26,9 @@ from core.evaluation.lm_eval_bridge import AskedTask, Evaluation
 from core.evaluation.options import Evaluate
 from core.evaluation.scorer import LocalScorers, ScoredModel
 from core.evaluation.task_files import TaskFile
+from core.models.memory import free_memory
 from core.recipe.resolve import load_recipe
 from core.training.checkpoints import CHECKPOINTS, STATE, CheckpointPieces, complete, step_directory
-from core.training.devices import free_memory
 from core.training.engine import Engine, World
 from core.training.log import LOG
 from core.training.order import make_sampler

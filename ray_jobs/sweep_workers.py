@@ -20,7 +20,7 @@ from typing import Any
 
 from core.artifacts.atomic import write_bytes, write_json
 from core.errors import RaycipeError
-from core.training.devices import free_memory
+from core.models.memory import free_memory, memory_in_use
 from ray_jobs.train import FAILURE, fit_on_workers, ray_world
 
 LOOK, RARELY = 0.01, 0.2  # seconds between two looks at the directory, at first and after some seconds
@@ -181,7 +181,7 @@ def _serve(config: dict[str, Any]) -> None:
             raise
         del function, arguments
         free_memory(world.device)
-        if _memory_in_use(world.device) > LEFT:
+        if memory_in_use(world.device) > LEFT:
             write_json(directory / SPENT, {})
         write_bytes(answer, result)
         done = piece
@@ -205,10 +205,3 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(1.02 * pause, RARELY)
-
-
-def _memory_in_use(device: str) -> int:
-    """Bytes of a GPU that this process' tensors take; 0 of a CPU, whose memory comes back by itself."""
-    import torch
-
-    return torch.cuda.memory_allocated(device) if torch.device(device).type == "cuda" else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import math
 import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +30,7 @@ from core.training.order import make_sampler
 from core.training.phase import Start
 from ray_jobs.base import first_start
 from ray_jobs.job import Job
+from ray_jobs.session import room_on
 from ray_jobs.training_table import show, told
 
 TOKENIZER = "tokenizer"  # beside the phases' token shards
@@ -148,13 +148,6 @@ def _files_below(manifest: dict[str, Any], *directories: str) -> list[Any]:
     return [entry for entry in manifest["files"] if Path(entry["path"]).parts[0] in directories]
 
 
-def worker_room(nodes: Sequence[Mapping[str, float]], cpus: int, use_gpu: bool) -> int:
-    """Workers of so many CPUs, and a GPU each, that fit the nodes."""
-    by_cpus = [node.get("CPU", 0) / cpus for node in nodes]
-    by_gpus = [node.get("GPU", 0) if use_gpu else math.inf for node in nodes]
-    return sum(map(int, map(min, by_cpus, by_gpus)))
-
-
 def choose_workers(recipe: Recipe, phase: Phase, name: str, nodes: Sequence[Mapping[str, float]]) -> tuple[int, bool]:
     """How many workers train a phase and whether on GPUs. nodes: the resources of each.
 
@@ -165,7 +158,7 @@ def choose_workers(recipe: Recipe, phase: Phase, name: str, nodes: Sequence[Mapp
     use_gpu = wanted.device == "gpu" or (wanted.device == "auto" and gpus)
     if use_gpu and not gpus:
         raise ResourceError("resources.device: gpu, but Ray sees no GPU; take device: cpu, or a cluster with GPUs")
-    room = worker_room(nodes, wanted.cpus_per_worker, use_gpu)
+    room = room_on(nodes, wanted.cpus_per_worker, int(use_gpu))
     each = f"of {'a GPU and ' if use_gpu else ''}{wanted.cpus_per_worker} CPUs"
     if not room:
         raise ResourceError(f"train.{name}: no worker {each} fits on a node of the cluster")
@@ -184,8 +177,7 @@ def choose_workers(recipe: Recipe, phase: Phase, name: str, nodes: Sequence[Mapp
 def _train_phase(
     job: Job, name: str, phase: Phase, stage: Stage, previous: Path | None, reference: Stage | None, fit: Fit
 ) -> None:
-    nodes = job.session.nodes()
-    workers, use_gpu = choose_workers(job.recipe, phase, name, nodes)
+    workers, use_gpu = choose_workers(job.recipe, phase, name, job.session.nodes())
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     resources = job.recipe.resources

@@ -92,12 +92,9 @@ def _rows(table: str, runs_dir: Path) -> Iterable[Row]:
     path = Path(table)
     if path.suffix == ".csv" or (path.exists() and not path.is_dir()):
         return read_rows(path)
-    run, _, model = table.partition(":")
-    _, scores = read_scores(run, runs_dir)
-    if model and model not in scores["models"]:
-        raise RecipeError(f"{run}: found no model '{model}', but {', '.join(scores['models'])}")
-    suites = [score for score in scores["suites"] if model in ("", score["model"])]
-    return run_rows(Path(run).name, suites)
+    found = read_scores(table, runs_dir)
+    suites = [score for score in found.scores["suites"] if found.model in (None, score["model"])]
+    return run_rows(Path(found.run).name, suites)
 
 
 def _told_missing(item: tuple[str, list[str]]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import logging
 import math
 import os
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from core.errors import ResourceError, first_line, is_out_of_memory
+from core.errors import ResourceError, first_line
 from core.evaluation.chunks import Answer, Chunk, Likelihoods, StockLikelihoods, StockTexts, Texts
+from core.models.memory import free_memory, is_out_of_memory
 
 if TYPE_CHECKING:
     from core.evaluation.shared_prefix import Room
@@ -126,7 +126,7 @@ class Scorer:
                 "lower evaluate.batch_size" if isinstance(chunk, StockLikelihoods | StockTexts) else "one is too long"
             )
             raise ResourceError(f"{model.directory}: a batch of requests does not fit into memory ({reason}); {hint}")
-        _give_memory_back(model.device)
+        free_memory(model.device)
         return [answer for half in halves for answer in self.score(model, half)]
 
     def why_stock(self, model: ScoredModel) -> str | None:
@@ -210,15 +210,6 @@ def _memory_told(model: ScoredModel) -> Iterator[None]:
         raise ResourceError(
             f"{model.directory}: the model leaves no memory to be asked anything ({first_line(error)})"
         ) from error
-
-
-def _give_memory_back(device: str) -> None:
-    """Of a batch that did not fit, whose error no longer holds it."""
-    import torch
-
-    if device.startswith("cuda"):
-        gc.collect()
-        torch.cuda.empty_cache()
 
 
 class LocalScorers:

@@ -22,9 +22,10 @@ import torch
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-from core.errors import first_line, is_out_of_memory
+from core.errors import first_line
 from core.evaluation.chunks import Likelihoods, Question, Texts, Tokens
 from core.evaluation.drafts import MANY, Drafts
+from core.models.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase

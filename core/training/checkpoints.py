@@ -172,12 +172,11 @@ def newest_valid(directory: Path, fingerprint: str, world: World) -> tuple[Path 
         step, parts = said_by_first([step, parts], world)
         if step == NO_STEP:
             return None, refused
-        broken = _first_broken(step_directory(directory, step), parts, world)
+        found = step_directory(directory, step)
+        broken = _first_broken(found, parts, world)
         if broken is None:
-            return step_directory(directory, step), refused
-        refused.append(
-            f"{_part(step_directory(directory, step), broken)}: is not what was written (truncated or changed)"
-        )
+            return found, refused
+        refused.append(f"{_part(found, broken)}: is not what was written (truncated or changed)")
 
 
 def said_by_first(numbers: Sequence[int], world: World) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import resource
 import sys
@@ -72,15 +71,6 @@ class Device:
     name: str
     peak_flops: float | None
     memory: Callable[[], int]
-
-
-def free_memory(device: str) -> None:
-    """Gives a GPU's memory back that nobody refers to any more, also in circles, as quantised layers do."""
-    import torch
-
-    if torch.device(device).type == "cuda":
-        gc.collect()
-        torch.cuda.empty_cache()
 
 
 def device_of(device: str) -> Device:

@@ -10,10 +10,10 @@ import torch
 import torch.distributed as dist
 
 from core.errors import ResourceError
+from core.models.memory import free_memory
 from core.tokens.sampler import Sampler
 from core.tokens.shards import TokenRows
 from core.training.batches import Batch, collate, without_targets
-from core.training.devices import free_memory
 from core.training.engine import Engine, Update, World
 from core.training.health import heaviest, largest_fitting, too_large
 from core.training.objectives import Objective
